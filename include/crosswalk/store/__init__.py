@@ -1,0 +1,1 @@
+"""Layer 2: the profile store (SQLite or PostgreSQL), chosen by one connection URI."""

@@ -1,0 +1,210 @@
+"""What a store can do. Steps speak to this interface; ``sqlite.py`` and ``postgres.py`` hold only what differs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+MATCH_SCHEMA = pa.schema([("property_id", pa.string()), ("value", pa.string())])
+MATCHED_SCHEMA = pa.schema([("property_id", pa.string()), ("value", pa.string()), ("profile_id", pa.string())])
+PROFILE_SCHEMA = pa.schema(
+    [
+        ("profile_id", pa.string()),
+        ("version", pa.int64()),
+        ("properties", pa.string()),  # {property_id: [values]}, values canonical text
+        ("permission_level", pa.int64()),
+    ]
+)
+ROW_STATE_SCHEMA = pa.schema(
+    [
+        ("row_key", pa.binary()),  # 16 bytes
+        ("row_hash", pa.binary()),  # 16 bytes, of the row last applied
+        ("profile_id", pa.string()),
+        ("amounts", pa.string()),  # JSON {property_id: "amount"} that `sum` added for this row, or NULL
+    ]
+)
+PLANNED_PROFILE_SCHEMA = pa.schema(
+    [
+        ("profile_id", pa.string()),
+        ("is_new", pa.bool_()),
+        ("outcome", pa.string()),  # created, updated, unchanged
+        ("version", pa.int64()),  # as read by link; 0 for new
+        ("properties", pa.string()),  # the final document
+        ("changes", pa.string()),  # {property_id: {before, after, file, line}}; NULL when unchanged
+    ]
+)
+PLANNED_IDENTIFIER_SCHEMA = pa.schema(
+    [("profile_id", pa.string()), ("property_id", pa.string()), ("value", pa.string()), ("action", pa.string())]
+)  # action: add, remove; value normalised
+CONSENT_SCHEMA = pa.schema(
+    [
+        ("profile_id", pa.string()),
+        ("objective", pa.string()),
+        ("state", pa.string()),  # granted, refused
+        ("file", pa.string()),
+        ("line", pa.int64()),
+    ]
+)
+
+Reader = Callable[[], pa.RecordBatchReader]
+
+
+@dataclass(frozen=True)
+class FileRecord:
+    """One source file as the ledger knows it (the last time it was applied).
+
+    Attributes:
+        path: path on the source.
+        size: bytes.
+        modified: modification time on the source, epoch seconds.
+        sha256: of the content as it lies on the source.
+        seen_at: our clock when size and time were last looked at, epoch seconds.
+        role: ``primary`` or the name of the linked file block.
+    """
+
+    path: str
+    size: int
+    modified: int
+    sha256: str
+    seen_at: float
+    role: str = "primary"
+
+
+@dataclass(frozen=True)
+class GoalState:
+    """What the store knows of one goal: number, state version (moves with each applied batch), last configuration."""
+
+    goal_id: int
+    state_version: int
+    config_hash: str | None
+    last_good_run_at: str | None
+    last_good_run_id: str | None
+    files: dict[str, FileRecord] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Lease:
+    """The right of one run to write for one connection, under a fencing number that only grows."""
+
+    connection: str
+    run_id: str
+    fencing: int
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Everything that one goal of one run commits, in one transaction.
+
+    The readers are called inside ``apply``; each gives a fresh Arrow reader of the schema named in this module.
+    """
+
+    batch_id: str
+    run_id: str
+    connection: str
+    goal: str
+    lease: Lease
+    goal_id: int
+    state_version: int
+    config_hash: str
+    files: list[FileRecord]
+    counts: dict[str, Any]
+    profiles: Reader
+    identifiers: Reader
+    row_state: Reader
+    consent: Reader
+    quarantine: Reader
+
+
+@dataclass(frozen=True)
+class Applied:
+    """The batch is in the store. ``repeated``: it already was, nothing was written now."""
+
+    batch_id: str
+    repeated: bool = False
+
+
+@dataclass(frozen=True)
+class Moved:
+    """Something that *link* read has changed since; nothing was written.
+
+    ``reasons`` counts by kind: ``version``, ``identifier``, ``goal_state``.
+    """
+
+    reasons: dict[str, int]
+
+
+class Store(Protocol):
+    """The profile store. One instance per thread; safe for many processes."""
+
+    uri: str
+
+    def migrate(self) -> None:
+        """Create or upgrade the tables; safe to call by several processes at once."""
+
+    def close(self) -> None:
+        """Give the connection back."""
+
+    # -- runs -------------------------------------------------------------------------------------------------------
+    def begin_run(self, run_id: str, connection: str, mode: str, trigger: str, config_hash: str) -> None:
+        """Record that a run started (state ``running``); a second call for the same run keeps the first start."""
+
+    def finish_run(self, run_id: str, state: str, error: str | None = None) -> None:
+        """Record the run's final state and end time."""
+
+    def save_goal_run(self, run_id: str, goal: str, state: str, result: dict[str, Any]) -> None:
+        """Record a goal's state and result (counts, warnings, errors, timings); the last call wins."""
+
+    def run(self, run_id: str) -> dict[str, Any] | None:
+        """One run with its goals, as plain data; None when unknown."""
+
+    def runs(self, connection: str | None = None, limit: int = 50) -> list[dict[str, Any]]:
+        """Runs, newest first, with their goals."""
+
+    def mark_reported(self, run_id: str) -> bool:
+        """Claim the sending of the run's mail; True for the first caller only."""
+
+    # -- leases -----------------------------------------------------------------------------------------------------
+    def take_lease(self, connection: str, run_id: str, seconds: int) -> Lease:
+        """Take, or take again, the connection's lease on database time; LeaseTakenError when another run holds it."""
+
+    def renew_lease(self, lease: Lease, seconds: int) -> None:
+        """Prolong; LeaseLostError when it passed to another run."""
+
+    def release_lease(self, connection: str, run_id: str) -> None:
+        """Give it up when this run holds it."""
+
+    # -- goals and files --------------------------------------------------------------------------------------------
+    def goal_state(self, connection: str, goal: str) -> GoalState:
+        """The goal's state and its ledger of files; makes the goal's number on first use."""
+
+    def note_file_seen(self, goal_id: int, file: FileRecord) -> None:
+        """Remember new size, time and look of a file whose content is unchanged."""
+
+    # -- bulk -------------------------------------------------------------------------------------------------------
+    def row_state(self, goal_id: int) -> pa.RecordBatchReader:
+        """The goal's row state (ROW_STATE_SCHEMA)."""
+
+    def match_identifiers(self, values: pa.RecordBatchReader) -> pa.RecordBatchReader:
+        """Which profiles own these normalised values (MATCH_SCHEMA in, MATCHED_SCHEMA out; misses are absent)."""
+
+    def read_profiles(self, profile_ids: pa.RecordBatchReader) -> pa.RecordBatchReader:
+        """The living profiles of these ids (one column ``profile_id`` in, PROFILE_SCHEMA out)."""
+
+    def apply(self, batch: Batch) -> Applied | Moved:
+        """Commit a batch: checks lease, batch id, versions, identifiers and goal state in the same transaction."""
+
+    # -- people -----------------------------------------------------------------------------------------------------
+    def find_profile(self, property_id: str, value: str) -> dict[str, Any] | None:
+        """The profile that owns a normalised identifier value, with its document; None when nobody does."""
+
+    def quarantine(self, run_id: str, limit: int | None = None) -> list[dict[str, Any]]:
+        """What a run set aside, in order of file and line."""
+
+    def save_quarantine(self, run_id: str, goal: str, rows: pa.RecordBatchReader) -> None:
+        """Replace what a run's goal set aside, for runs that apply nothing (plan, failed)."""
+
+    def unique_profiles(self, connection: str) -> dict[str, int]:
+        """Distinct profiles ever exchanged, by direction (``in``, ``out``)."""
