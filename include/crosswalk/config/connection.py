@@ -300,7 +300,7 @@ class Connection(Model):
     owner: Owner | None = None
     description: str = ""
     labels: list[Annotated[str, Field(min_length=1, max_length=100)]] = []
-    conn_id: Annotated[str, Field(pattern=r"^[\w.-]{1,250}$")]
+    conn_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$", max_length=250)]
     enabled: bool = True
     objectives: list[str] = []
     timezone: str = "UTC"
