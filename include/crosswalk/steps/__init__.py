@@ -1,0 +1,172 @@
+"""Layer 4: one file per step of a run; no Airflow. The command line and the operators call these.
+
+A step is a function of the run context and a goal's name; it reads what earlier steps left in the staging folder, leaves
+its own result there and returns small counts. A retry of any step gives the same bytes. ``STEPS`` wraps each step so that
+its state, counts, time and error are in the store whatever happens next.
+"""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import time
+from collections.abc import Callable
+from typing import Any
+
+from crosswalk.core.errors import ConfigError, CrosswalkError, FatalError, LeaseTakenError, RetryableError
+from crosswalk.steps.context import RunContext, RunRequest, as_error, open_run
+from crosswalk.steps.result import EXIT_CODES, RUN_STATES, StepResult, gravest
+
+__all__ = [
+    "EXIT_CODES",
+    "GOAL_STEPS",
+    "RUN_STATES",
+    "STEPS",
+    "RunContext",
+    "RunRequest",
+    "StepResult",
+    "gravest",
+    "open_run",
+    "record_outcome",
+]
+
+Step = Callable[[RunContext, str | None], StepResult]
+
+_WHERE = {
+    "authenticate": "authenticate:authenticate",
+    "scan": "scan:scan",
+    "join": "join:join",
+    "process": "process:process",
+    "link": "link:link",
+    "map": "map:map_properties",
+    "apply": "apply:apply",
+    "finish": "finish:finish",
+    "report": "report:report",
+}
+GOAL_STEPS = ("scan", "join", "process", "link", "map", "apply", "finish")
+# After these steps a goal's counts are those of its plan.
+_COUNTED = ("map", "apply")
+
+
+def _recorded(name: str) -> Step:
+    """The step of that name, imported on first use, with its outcome recorded in the store."""
+
+    def run(context: RunContext, goal: str | None = None) -> StepResult:
+        module, function = _WHERE[name].split(":")
+        step = getattr(importlib.import_module(f"crosswalk.steps.{module}"), function)
+        return record_outcome(context, name, goal, step)
+
+    run.__name__ = name
+    return run
+
+
+def record_outcome(context: RunContext, name: str, goal: str | None, step: Step) -> StepResult:
+    """Run a step and keep its state, counts, time and error in the store.
+
+    Raises:
+        CrosswalkError: whatever the step raised, with the place filled in; anything else as a FatalError.
+    """
+    started = time.monotonic()
+    try:
+        result = step(context, goal)
+    except CrosswalkError as error:
+        _record(context, name, goal, started, error=error.at(connection=context.name, goal=goal))
+        raise
+    except Exception as error:
+        wrapped = _wrap(error, name).at(connection=context.name, goal=goal)
+        _record(context, name, goal, started, error=wrapped)
+        raise wrapped from error
+    if name != "report":
+        _record(context, name, goal, started, result=result)
+    return result
+
+
+def _wrap(error: Exception, step: str) -> FatalError | RetryableError:
+    """An error that no step foresaw, as one of ours."""
+    if isinstance(error, FileNotFoundError):
+        return FatalError(
+            f"Step {step} misses a staged file; the staging folder was cleaned.",
+            remedy="Start a new run: nothing was lost, and what was applied is not applied again.",
+            code="staging_gone",
+        )
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return RetryableError(
+            f"The disk is full ({error.filename or 'staging folder'}).",
+            remedy="Free space, or point CROSSWALK_STAGING at a larger disk, and run again.",
+            code="disk_full",
+        )
+    return FatalError(
+        f"Step {step} met an unexpected {type(error).__name__}.",
+        remedy="This is a fault of Crosswalk or of its set-up; the task's log has the traceback.",
+        code="unexpected",
+    )
+
+
+def _record(
+    context: RunContext,
+    step: str,
+    goal: str | None,
+    started: float,
+    *,
+    result: StepResult | None = None,
+    error: CrosswalkError | None = None,
+) -> None:
+    """Keep a step's outcome: in the goal's record, or in the run's own (goal ``""``) for steps without a goal."""
+    if isinstance(error, ConfigError) and step == "authenticate":
+        request = context.request
+        context.store.begin_run(context.run_id, context.name, request.mode, request.trigger, context.loaded.fingerprint)
+    if goal is None and error is None:
+        return
+    known = {item["goal"]: item for item in (context.store.run(context.run_id) or {}).get("goals", [])}
+    kept: dict[str, Any] = dict(known.get(goal or "", {}).get("result") or {})
+    kept["timings"] = {**kept.get("timings", {}), step: round(time.monotonic() - started, 3)}
+    kept.pop("error", None)
+    state = "running"
+    if error is not None:
+        kept["error"] = as_error(error)
+        state = "busy" if isinstance(error, LeaseTakenError) else "failed"
+    elif result is not None:
+        _take_counts(context, kept, step, goal, result)
+        state = _goal_state(step, kept, result, known.get(goal or "", {}).get("state"))
+        if result.reason:
+            kept["reason"] = result.reason
+    context.store.save_goal_run(context.run_id, goal or "", state, kept)
+    if state in ("planned", "held"):
+        _keep_quarantine(context, goal)
+
+
+def _take_counts(context: RunContext, kept: dict[str, Any], step: str, goal: str | None, result: StepResult) -> None:
+    if step in _COUNTED and result.summary:
+        kept["counts"] = {key: value for key, value in result.summary.items() if key != "repeated"}
+        from crosswalk.core.staging import read_json
+
+        manifest = context.goal_folder(context.goal(goal)).plan / "plan.json"
+        if manifest.exists():
+            kept["warnings"] = read_json(manifest)["warnings"]
+    elif step == "finish":
+        kept.setdefault("counts", {}).update(result.summary)
+    elif step in ("scan", "join") and result.summary:
+        kept["counts"] = {**kept.get("counts", {}), **{k: v for k, v in result.summary.items() if isinstance(v, int)}}
+
+
+def _goal_state(step: str, kept: dict[str, Any], result: StepResult, before: str | None) -> str:
+    if result.state is not None:
+        return result.state
+    if step in ("apply", "finish") and before not in ("failed", "held", "stale"):
+        counts = kept.get("counts", {})
+        rejects = counts.get("quarantined") or counts.get("linked_quarantined") or counts.get("invalid_values")
+        return "done_with_rejects" if rejects or counts.get("files_rejected") else "done"
+    return before if step == "finish" and before else "running"
+
+
+def _keep_quarantine(context: RunContext, goal: str | None) -> None:
+    """A run that applies nothing still shows its rejects."""
+    from crosswalk.engine.session import BATCH_ROWS, literal, open_session
+
+    folder = context.goal_folder(context.goal(goal))
+    with open_session(folder.temporary, memory_mb=256) as session:
+        rows = session.execute(f"SELECT * FROM read_parquet({literal(folder.plan / 'quarantine.parquet')})")
+        context.store.save_quarantine(context.run_id, goal or "", rows.to_arrow_reader(BATCH_ROWS))
+
+
+STEPS: dict[str, Step] = {name: _recorded(name) for name in _WHERE}

@@ -1,0 +1,196 @@
+"""Commands that look without writing: check, scan, preview, read, status, profile."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+from pathlib import Path
+from typing import Any
+
+from crosswalk.cli.connections import add_connection_argument, load, opened, store
+from crosswalk.cli.show import Output, short_number
+from crosswalk.config.checks import check_connection, link_states
+from crosswalk.config.loader import BrokenConnection, find_connections_folder, find_tenant_folder, load_connections, load_tenant
+from crosswalk.core.errors import ConfigError, CrosswalkError, Finding
+from crosswalk.core.redaction import mask
+from crosswalk.hooks.credentials import resolve
+from crosswalk.steps.inspect import check_online, preview_file, read_rows
+from crosswalk.steps.status import connection_status
+
+
+def add_commands(commands: Any) -> None:
+    """Register check, scan, preview, read, status, profile."""
+    command = commands.add_parser("check", help="check configuration, login, rights and columns; all problems at once")
+    add_connection_argument(command, optional=True)
+    command.add_argument("--offline", action="store_true", help="without contacting anything")
+    command.set_defaults(run=_check)
+    command = commands.add_parser("scan", help="the source files and which of them a run would read")
+    add_connection_argument(command)
+    command.set_defaults(run=_scan)
+    command = commands.add_parser("preview", help="columns, first rows and dates of a source file, as a run reads them")
+    add_connection_argument(command)
+    command.add_argument("--goal", help="the goal; default: the first")
+    command.add_argument("--file", help="the name of the file block; default: the primary file")
+    command.add_argument("--rows", type=int, default=10)
+    command.add_argument("--unmasked", action="store_true", help="show personal values too")
+    command.set_defaults(run=_preview)
+    command = commands.add_parser("read", help="write what is read and joined, and the rejects beside it, as CSV")
+    add_connection_argument(command)
+    command.add_argument("--goal", help="the goal; default: the first")
+    command.add_argument("--to", required=True, metavar="FILE.csv")
+    command.set_defaults(run=_read)
+    command = commands.add_parser("status", help="direction arrows, last good runs, unique profiles exchanged")
+    add_connection_argument(command, optional=True)
+    command.set_defaults(run=_status)
+    profile = commands.add_parser("profile", help="look at one profile")
+    actions = profile.add_subparsers(dest="action", required=True)
+    command = actions.add_parser("show", help="show the profile with this identifier")
+    command.add_argument("identifier", metavar="PROPERTY=VALUE")
+    command.set_defaults(run=_profile)
+
+
+def _check(options: argparse.Namespace, output: Output) -> int:
+    findings: list[Finding] = []
+    loaded = load_connections(find_connections_folder()) if not options.connection else []
+    if options.connection:
+        one, tenant = load(options.connection)
+        with contextlib.suppress(ConfigError):
+            loaded = [item for item in load_connections(find_connections_folder()) if item.name != one.name]
+        chosen, others = [one], [item for item in loaded if not isinstance(item, BrokenConnection)]
+    else:
+        tenant = load_tenant(find_tenant_folder())
+        chosen = [item for item in loaded if not isinstance(item, BrokenConnection)]
+        others = chosen
+        for item in loaded:
+            if isinstance(item, BrokenConnection):
+                findings += item.findings
+        if not loaded:
+            text = "no connection files here; crosswalk init writes one"
+            findings.append(Finding("info", "no_connections", text, str(find_connections_folder())))
+    links: dict[str, list[Any]] = {}
+    for item in chosen:
+        output.progress(f"checking {item.name}")
+        findings += check_connection(item, tenant.model, [other for other in others if other is not item])
+        if not options.offline and not any(finding.severity == "error" for finding in findings):
+            findings += check_online(item, tenant.model, resolve)
+        links[item.name] = [vars(state) for goal in item.model.goals for state in link_states(goal)]
+    if output.as_json:
+        output.json([vars(finding) for finding in findings])
+    else:
+        for name, states in links.items():
+            if states:
+                output.table(f"{name}: links", list(states[0]), [list(state.values()) for state in states])
+        for finding in findings:
+            output.text(str(finding))
+        if not findings:
+            output.text(f"{len(chosen)} connection(s) checked: no problems found.")
+    return 2 if any(finding.severity == "error" for finding in findings) else 0
+
+
+def _scan(options: argparse.Namespace, output: Output) -> int:
+    from crosswalk.steps.scan import look_at_files
+
+    with opened(options, output, mode="plan") as context:
+        looks = [
+            {"goal": goal.name, **look}
+            for goal in context.connection.goals
+            if goal.enabled
+            for look in look_at_files(context, goal)
+        ]
+    if output.as_json:
+        output.json(looks)
+        return 0
+    rows = [[look["goal"], look["role"], look["path"], look["size"], look["time"], look["look"]] for look in looks]
+    output.table("", ["goal", "role", "file", "bytes", "modified (UTC)", "state"], rows)
+    if not rows:
+        output.text("No file matches.")
+    return 0
+
+
+def _preview(options: argparse.Namespace, output: Output) -> int:
+    with opened(options, output, mode="plan") as context:
+        result = preview_file(context, options.goal, options.file, options.rows)
+        masked = set() if options.unmasked else result.pii_columns
+    rows = [
+        [mask(value) if column in masked and value else value for column, value in zip(result.columns, row, strict=True)]
+        for row in result.rows
+    ]
+    if output.as_json:
+        output.json({"file": result.file, "columns": result.columns, "rows": rows, "dates": result.dates})
+        return 0
+    output.table(f"{result.file}: {len(result.columns)} columns", result.columns, rows)
+    for date in result.dates:
+        output.table(
+            f"Dates of {date['column']} with {date['pattern']}: {date['not_matching']} of {date['checked']} do not match",
+            ["text", "read as (UTC)"],
+            [[sample["text"], sample["parsed"] or "does not match"] for sample in date["samples"]],
+        )
+    if masked:
+        output.text("Personal values are masked; --unmasked shows them.")
+    return 0
+
+
+def _read(options: argparse.Namespace, output: Output) -> int:
+    with opened(options, output, mode="plan", full=True) as context:
+        counts = read_rows(context, options.goal, Path(options.to))
+    if output.as_json:
+        output.json(counts)
+    else:
+        output.text(f"{counts['rows']:,} rows written to {counts['to']}, {counts['rejects']:,} rejects to {counts['rejects_to']}.")
+    return 3 if counts["rejects"] else 0
+
+
+def _status(options: argparse.Namespace, output: Output) -> int:
+    if options.connection:
+        chosen = [load(options.connection)[0]]
+    else:
+        listed = load_connections(find_connections_folder())
+        chosen = [item for item in listed if not isinstance(item, BrokenConnection)]
+    with store() as opened_store:
+        documents = [connection_status(item, opened_store) for item in chosen]
+    if output.as_json:
+        output.json(documents)
+        return 0
+    rows = [
+        [
+            document["connection"],
+            document["title"],
+            document["arrows"],
+            document["in"],
+            short_number(document["unique_profiles"].get("in", 0)),
+            document["last_run_state"] or "never run",
+            str(document["last_good_run_at"] or "")[:19],
+        ]
+        for document in documents
+    ]
+    columns = ["connection", "title", "arrows", "import", "profiles imported", "last run", "last good run"]
+    output.table("", columns, rows)
+    if options.connection:
+        for document in documents:
+            output.text(f"Unique profiles imported: {document['unique_profiles'].get('in', 0):,}")
+    return 0
+
+
+def _profile(options: argparse.Namespace, output: Output) -> int:
+    from crosswalk.engine.functions import normalize_identifier
+
+    name, separator, value = options.identifier.partition("=")
+    tenant = load_tenant(find_tenant_folder()).model
+    definition = tenant.properties.get(name)
+    if not separator or definition is None or definition.identifier != "unique":
+        known = ", ".join(sorted(key for key, item in tenant.properties.items() if item.identifier == "unique"))
+        raise ConfigError(
+            f'"{options.identifier}" does not name a unique identifier.',
+            remedy=f"Use PROPERTY=VALUE with one of: {known or 'none is declared'}.",
+            code="unknown_identifier",
+        )
+    with store() as opened_store:
+        profile = opened_store.find_profile(name, normalize_identifier(definition, value))
+    if profile is None:
+        raise CrosswalkError(f"No profile has that {name}.", code="no_profile")
+    if output.as_json:
+        output.json(profile)
+        return 0
+    rows = [[key, " | ".join(values)] for key, values in sorted(profile["properties"].items())]
+    output.table(f"Profile {profile['profile_id']} (version {profile['version']})", ["property", "values"], rows)
+    return 0

@@ -1,0 +1,145 @@
+"""Commands for setting up: init, schema, model check, trust, test-alert."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from crosswalk.cli.connections import add_connection_argument, load
+from crosswalk.cli.show import Output
+from crosswalk.config.connection import slug
+from crosswalk.config.loader import find_connections_folder, find_tenant_folder, load_tenant
+from crosswalk.core.errors import ConfigError
+from crosswalk.hooks.credentials import resolve
+
+SKELETON = """\
+kind: sftp
+title: {title}
+conn_id: {conn_id}            # an Airflow connection; secrets live there, never here
+schedule: manual              # or {{every_minutes: 15}}, {{times_per_day: 4}}, {{days_of_week: [mon], at: "07:30"}} ...
+timezone: UTC
+notifications: {{emails: []}}
+goals:
+  - import_profiles: {goal}
+    files:
+      - {{name: {file}, path: {path}}}
+    format: {{separator: "{separator}"}}
+    identifiers:
+      - {{field: {file}.email, property: email}}
+    create_profiles: true
+    mappings:
+      prefix: ""
+      fields: []
+        # - {{field: {file}.city, property: city}}
+"""
+
+
+def add_commands(commands: Any) -> None:
+    """Register init, schema, model, trust, test-alert."""
+    command = commands.add_parser("init", help="write a new connection file to fill in")
+    command.add_argument("name", metavar="NAME")
+    command.add_argument("--conn-id", help="the Airflow connection; default: NAME_sftp")
+    command.add_argument("--path", default="/in/customers.csv", help="the primary file on the server")
+    command.add_argument("--separator", default=",")
+    command.set_defaults(run=_init)
+    command = commands.add_parser("schema", help="print the JSON Schema of connection files, for editors")
+    command.set_defaults(run=_schema)
+    model = commands.add_parser("model", help="the tenant model")
+    actions = model.add_subparsers(dest="action", required=True)
+    command = actions.add_parser("check", help="check properties, objectives and the other tenant files")
+    command.set_defaults(run=_model_check)
+    command = commands.add_parser("trust", help="show the host key of an SFTP server and store it as trusted")
+    command.add_argument("conn_id", metavar="CONN_ID")
+    command.add_argument("--yes", action="store_true", help="store it without asking")
+    command.set_defaults(run=_trust)
+    command = commands.add_parser("test-alert", help="send a test mail to the connection's addresses")
+    add_connection_argument(command)
+    command.set_defaults(run=_test_alert)
+
+
+def _init(options: argparse.Namespace, output: Output) -> int:
+    name = slug(options.name)
+    target = find_connections_folder() / f"{name}.yaml"
+    if target.exists():
+        raise ConfigError(f"{target} exists already.", remedy="Choose another name.", code="file_exists")
+    file = slug(Path(options.path).name.split(".")[0].split("*")[0].strip("_-")) or "customers"
+    separator = {"\t": "\\t", "tab": "\\t"}.get(options.separator, options.separator)
+    text = SKELETON.format(
+        title=options.name.replace("_", " ").capitalize(),
+        conn_id=options.conn_id or f"{name}_sftp",
+        goal=file,
+        file=file,
+        path=options.path,
+        separator=separator,
+    )
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(text, encoding="utf-8")
+    if output.as_json:
+        output.json({"file": str(target)})
+    output.text(f"Wrote {target}. Fill in the identifiers and mappings, then: crosswalk check {name}")
+    return 0
+
+
+def _schema(options: argparse.Namespace, output: Output) -> int:
+    from crosswalk.config.schema import connection_schema
+
+    output.json(connection_schema())
+    return 0
+
+
+def _model_check(options: argparse.Namespace, output: Output) -> int:
+    folder = find_tenant_folder()
+    tenant = load_tenant(folder).model
+    identifiers = sorted(key for key, item in tenant.properties.items() if item.identifier == "unique")
+    document = {
+        "folder": str(folder),
+        "properties": len(tenant.properties),
+        "identifiers": identifiers,
+        "objectives": sorted(tenant.objectives),
+    }
+    if output.as_json:
+        output.json(document)
+    output.text(
+        f"{folder}: {len(tenant.properties)} properties, unique identifiers: {', '.join(identifiers) or 'none'}, "
+        f"objectives: {', '.join(sorted(tenant.objectives)) or 'none'}."
+    )
+    return 0
+
+
+def _trust(options: argparse.Namespace, output: Output) -> int:
+    from crosswalk.transport.sftp import fetch_host_key, trust_host_key
+
+    details = resolve(options.conn_id)
+    key = fetch_host_key(details)
+    document = {"host": details.host, "port": details.port or 22, "type": key.type, "fingerprint": key.fingerprint}
+    output.text(f"{details.host}:{details.port or 22} shows the {key.type} key {key.fingerprint}")
+    if not options.yes:
+        if output.as_json:
+            output.json({**document, "trusted": False})
+            return 0
+        output.text("Compare it with what the server's operator gave you.")
+        if input("Trust it? [y/N] ").strip().lower() not in ("y", "yes"):
+            output.text("Nothing was stored.")
+            return 1
+    stored = trust_host_key(details, key)
+    if output.as_json:
+        output.json({**document, "trusted": True, "stored_in": str(stored)})
+    output.text(f"Stored in {stored}.")
+    return 0
+
+
+def _test_alert(options: argparse.Namespace, output: Output) -> int:
+    from crosswalk.steps.mail import alert_message, send
+
+    loaded, _ = load(options.connection)
+    wanted = loaded.model.notifications
+    if not wanted.emails:
+        raise ConfigError(
+            "The connection names no address.", remedy="Set notifications.emails.", connection=loaded.name
+        )
+    send(resolve(wanted.smtp_conn_id), alert_message(loaded.model, loaded.name), wanted.emails)
+    if output.as_json:
+        output.json({"sent_to": wanted.emails})
+    output.text(f"Test mail handed to the mail server for {', '.join(wanted.emails)}.")
+    return 0

@@ -1,0 +1,136 @@
+"""How the command line prints: tables for people, one JSON document for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+from crosswalk.core.errors import ConfigError, CrosswalkError
+
+COUNT_LABELS = (
+    ("rows_read", "rows read"),
+    ("created", "profiles created"),
+    ("updated", "profiles updated"),
+    ("unchanged", "profiles unchanged"),
+    ("unchanged_rows_skipped", "unchanged rows skipped"),
+    ("filtered", "rows filtered"),
+    ("applied", "rows applied"),
+    ("invalid_values", "invalid values"),
+    ("files_read", "files read"),
+    ("files_skipped", "files skipped"),
+    ("files_rejected", "files rejected"),
+    ("files_marked_done", "files marked done"),
+)
+
+
+def short_number(number: int) -> str:
+    """A large number in short form: 103,412 is 103K; exact below a thousand."""
+    for size, letter in ((1_000_000_000, "B"), (1_000_000, "M"), (1_000, "K")):
+        if number >= size:
+            value = number / size
+            return f"{value:.1f}{letter}" if value < 10 else f"{int(value)}{letter}"
+    return str(number)
+
+
+class Output:
+    """One command's output.
+
+    Args:
+        as_json: print a JSON document on standard output and nothing else; progress and tables are left out.
+    """
+
+    def __init__(self, *, as_json: bool = False) -> None:
+        self.as_json = as_json
+        self._progress_shown = False
+
+    def progress(self, text: str) -> None:
+        """Show what is going on, on standard error, where a person looks at it."""
+        if not self.as_json and sys.stderr.isatty():
+            sys.stderr.write(f"\r\x1b[2K{text} ...")
+            sys.stderr.flush()
+            self._progress_shown = True
+
+    def _clear(self) -> None:
+        if self._progress_shown:
+            sys.stderr.write("\r\x1b[2K")
+            sys.stderr.flush()
+            self._progress_shown = False
+
+    def json(self, value: Any) -> None:
+        """Print the JSON document."""
+        print(json.dumps(value, ensure_ascii=False, indent=2, default=str))
+
+    def text(self, line: str = "") -> None:
+        """Print a line for people; nothing in JSON mode."""
+        self._clear()
+        if not self.as_json:
+            print(line)
+
+    def table(self, title: str, columns: list[str], rows: Iterable[Iterable[Any]]) -> None:
+        """Print a table for people; nothing in JSON mode. Numbers are right-aligned."""
+        self._clear()
+        if self.as_json:
+            return
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
+        listed = [list(row) for row in rows]
+        table = Table(title=title or None, title_justify="left", header_style="bold")
+        for position, column in enumerate(columns):
+            numeric = bool(listed) and all(isinstance(row[position], int | float) for row in listed)
+            table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+        for row in listed:
+            table.add_row(*(Text(self._cell(value)) for value in row))
+        console = Console(width=None if sys.stdout.isatty() else 160)
+        console.print(table)
+
+    @staticmethod
+    def _cell(value: Any) -> str:
+        if isinstance(value, bool):
+            return "yes" if value else "no"
+        if isinstance(value, int):
+            return f"{value:,}"
+        if value is None:
+            return ""
+        from crosswalk.core.names import display
+
+        return display(str(value))
+
+    def error(self, error: CrosswalkError) -> None:
+        """Print an error: on standard error for people, as the document in JSON mode."""
+        self._clear()
+        if self.as_json:
+            document: dict[str, Any] = {"state": "failed", "error": {"code": error.code, "message": str(error)}}
+            if isinstance(error, ConfigError):
+                document["findings"] = [vars(finding) for finding in error.findings]
+            self.json(document)
+        else:
+            print(f"crosswalk: {error}", file=sys.stderr)
+
+    def run_result(self, document: dict[str, Any], timings: dict[str, dict[str, float]] | None = None) -> None:
+        """Print a run's result as ``run --json`` and ``plan --json`` promise it, or as tables."""
+        if self.as_json:
+            self.json(document)
+            return
+        self.text(f"Run {document['run_id']} of {document['connection']} ({document['mode']}): {document['state']}")
+        for goal in document["goals"]:
+            self._goal(goal, (timings or {}).get(goal["goal"], {}))
+
+    def _goal(self, goal: dict[str, Any], timings: dict[str, float]) -> None:
+        counts = goal["counts"]
+        rows: list[tuple[str, Any]] = [(label, counts[key]) for key, label in COUNT_LABELS if counts.get(key)]
+        for group, label in (("excluded", "excluded"), ("quarantined", "quarantined")):
+            rows += [(f"{label}: {reason}", number) for reason, number in sorted(counts.get(group, {}).items())]
+        self.table(f"Goal {goal['goal']}: {goal['state']}", ["count", "number"], rows)
+        if goal.get("reason"):
+            self.text(f"  {goal['reason']}")
+        if goal.get("error"):
+            self.text(f"  Error [{goal['error']['code']}]: {goal['error']['message']}")
+        for warning in goal.get("warnings", []):
+            self.text(f"  Warning: {warning}")
+        if timings:
+            parts = ", ".join(f"{step} {seconds:.1f} s" for step, seconds in timings.items())
+            self.text(f"  Time: {parts}")

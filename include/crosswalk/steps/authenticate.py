@@ -1,0 +1,39 @@
+"""The first step: prove host key, login and rights before anything else, and fix the configuration of the run."""
+
+from __future__ import annotations
+
+from crosswalk.config.checks import check_connection
+from crosswalk.core.errors import AuthenticationError, ConfigError
+from crosswalk.steps.context import RunContext, keep_configuration
+from crosswalk.steps.result import StepResult
+
+
+def authenticate(context: RunContext, goal: str | None = None) -> StepResult:
+    """Refuse a configuration with errors, then log in and check each right the goals need.
+
+    Raises:
+        ConfigError: the configuration has errors; all of them are listed.
+        AuthenticationError: login refused, host key unknown, or a right is missing.
+    """
+    request = context.request
+    for name in request.goals:
+        context.goal(name)
+    errors = [
+        finding for finding in check_connection(context.loaded, context.tenant, []) if finding.severity == "error"
+    ]
+    if errors:
+        raise ConfigError(
+            f"The configuration has {len(errors)} error(s).", findings=errors, connection=context.name
+        )
+    keep_configuration(context)
+    context.store.begin_run(context.run_id, context.name, request.mode, request.trigger, context.loaded.fingerprint)
+    goals = [goal for goal in context.connection.goals if context.wants(goal)]
+    if not goals:
+        return StepResult(state="skipped", reason="No goal of this connection is switched on.")
+    with context.connector() as connector:
+        rights = connector.check(goals)
+    missing = [right for right in rights if not right.ok]
+    if missing:
+        text = "; ".join(f"{right.name}: {right.message}" for right in missing)
+        raise AuthenticationError(f"The login works, but rights are missing: {text}.", connection=context.name)
+    return StepResult(summary={"rights": [right.name for right in rights]})

@@ -1,0 +1,32 @@
+"""Guards: limits on what one run may do to the store before a person has looked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from crosswalk.config.connection import Guards
+
+
+def tripped_guards(guards: Guards, counts: dict[str, Any], plan: dict[str, Any]) -> list[str]:
+    """The sentences of all guards that a plan trips; empty when it may go on. A guard holds the whole goal.
+
+    Args:
+        guards: the limits.
+        counts: the goal's counters.
+        plan: figures of the plan: ``overwritten_profiles``, ``touched_existing``, ``cleared_values``.
+    """
+    held = []
+    created = counts["created"]
+    if guards.max_created is not None and created > guards.max_created:
+        held.append(f"The plan creates {created} profiles; max_created allows {guards.max_created}.")
+    overwritten, touched = plan.get("overwritten_profiles", 0), plan.get("touched_existing", 0)
+    share = overwritten / touched if touched else 0.0
+    if guards.max_overwritten_share is not None and share > guards.max_overwritten_share:
+        held.append(
+            f"The plan replaces values of {overwritten} of {touched} existing profiles ({share:.0%}); "
+            f"max_overwritten_share allows {guards.max_overwritten_share:.0%}."
+        )
+    cleared = plan.get("cleared_values", 0)
+    if guards.max_cleared is not None and cleared > guards.max_cleared:
+        held.append(f"The plan clears {cleared} values; max_cleared allows {guards.max_cleared}.")
+    return held

@@ -1,0 +1,127 @@
+"""Mail about runs: what it says and how it is sent. Counts and places only; never a value of a person."""
+
+from __future__ import annotations
+
+import smtplib
+import ssl
+from email.message import EmailMessage
+from email.utils import formatdate, make_msgid
+from typing import TYPE_CHECKING, Any
+
+from crosswalk.core.errors import AuthenticationError, ConfigError, RetryableError
+
+if TYPE_CHECKING:
+    from crosswalk.config.connection import Connection
+    from crosswalk.connectors.base import ConnectionDetails
+
+TIMEOUT_SECONDS = 30
+STATE_TEXT = {
+    "failed": "failed",
+    "held": "held by a guard",
+    "stale": "not applied: the store moved",
+    "done": "done",
+    "done_with_rejects": "done, with rejects",
+}
+
+
+def run_message(
+    connection: Connection, name: str, run: dict[str, Any], state: str, run_url: str | None
+) -> EmailMessage:
+    """The mail about a finished run."""
+    lines = [
+        f"Connection: {connection.title} ({name})",
+        f"Run:        {run.get('run_id')}",
+        f"State:      {STATE_TEXT.get(state, state)}",
+        f"Started:    {run.get('started_at')}",
+        f"Ended:      {run.get('finished_at')}",
+        "",
+    ]
+    for goal in run.get("goals", []):
+        if goal["goal"]:
+            lines += _goal_lines(goal)
+    lines += [
+        "What to do",
+        f"  crosswalk runs {name}            the counts of this and earlier runs",
+        f"  crosswalk rejects {run.get('run_id')}    every rejected row with file, line and reason",
+    ]
+    if run_url:
+        lines += ["", f"The run in Airflow: {run_url}"]
+    message = EmailMessage()
+    message["Subject"] = f"[Crosswalk] {connection.title}: {STATE_TEXT.get(state, state)}"
+    message["Date"] = formatdate(localtime=False)
+    message["Message-ID"] = make_msgid(domain="crosswalk.invalid")
+    message.set_content("\n".join(lines) + "\n")
+    return message
+
+
+def _goal_lines(goal: dict[str, Any]) -> list[str]:
+    result = goal.get("result") or {}
+    counts = result.get("counts") or {}
+    lines = [f"Goal {goal['goal']}: {STATE_TEXT.get(goal['state'], goal['state'])}"]
+    keys = ("rows_read", "created", "updated", "unchanged", "unchanged_rows_skipped", "filtered", "invalid_values")
+    shown = [f"{key.replace('_', ' ')} {counts[key]:,}" for key in keys if counts.get(key)]
+    if shown:
+        lines.append("  " + ", ".join(shown))
+    for group in ("excluded", "quarantined"):
+        for reason, number in sorted((counts.get(group) or {}).items()):
+            lines.append(f"  {group}: {number:,} {reason}")
+    if result.get("reason"):
+        lines.append(f"  {result['reason']}")
+    if result.get("error"):
+        lines.append(f"  Error [{result['error']['code']}]: {result['error']['message']}")
+    lines += [f"  Warning: {warning}" for warning in (result.get("warnings") or [])[:5]]
+    return [*lines, ""]
+
+
+def alert_message(connection: Connection, name: str) -> EmailMessage:
+    """The mail of ``crosswalk test-alert``."""
+    message = EmailMessage()
+    message["Subject"] = f"[Crosswalk] {connection.title}: test alert"
+    message["Date"] = formatdate(localtime=False)
+    message["Message-ID"] = make_msgid(domain="crosswalk.invalid")
+    message.set_content(f'Alerts of connection "{connection.title}" ({name}) reach this address.\n')
+    return message
+
+
+def send(details: ConnectionDetails, message: EmailMessage, recipients: list[str]) -> None:
+    """Deliver over SMTP as an Airflow ``smtp`` connection describes it.
+
+    Extras read: ``disable_ssl``, ``disable_tls`` (STARTTLS otherwise when ``disable_ssl``), ``from_email``, ``timeout``.
+
+    Raises:
+        ConfigError: the connection lacks a host, or the server refuses sender or recipients.
+        AuthenticationError: login refused.
+        RetryableError: the server cannot be reached.
+    """
+    if not details.host:
+        raise ConfigError(f'Airflow connection "{details.conn_id}" has no host.', remedy="Set it.", code="smtp_host")
+    extra = details.extra
+    message["From"] = str(extra.get("from_email") or "crosswalk@localhost")
+    message["To"] = ", ".join(recipients)
+    plain, timeout = bool(extra.get("disable_ssl")), float(extra.get("timeout") or TIMEOUT_SECONDS)
+    port = details.port or (25 if plain else 465)
+    try:
+        with _open(details.host, port, plain, timeout) as server:
+            if plain and not extra.get("disable_tls"):
+                server.starttls(context=ssl.create_default_context())
+            if details.login and details.password:
+                server.login(details.login, details.password.reveal())
+            server.send_message(message)
+    except smtplib.SMTPAuthenticationError as error:
+        raise AuthenticationError(
+            f"The mail server refused the login of Airflow connection {details.conn_id}.", remedy="Correct it."
+        ) from error
+    except smtplib.SMTPRecipientsRefused as error:
+        raise ConfigError("The mail server refused all recipients.", remedy="Correct notifications.emails.") from error
+    except (OSError, smtplib.SMTPException) as error:
+        raise RetryableError(
+            f"The mail server {details.host}:{port} did not take the mail ({type(error).__name__}).",
+            remedy="Check host, port and encryption, then run crosswalk test-alert.",
+            code="mail_not_delivered",
+        ) from error
+
+
+def _open(host: str, port: int, plain: bool, timeout: float) -> smtplib.SMTP:
+    if plain:
+        return smtplib.SMTP(host, port, timeout=timeout)
+    return smtplib.SMTP_SSL(host, port, timeout=timeout, context=ssl.create_default_context())

@@ -1,0 +1,100 @@
+"""Compute the plan: the final document of every touched profile, with before and after, and the counts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from crosswalk.core.staging import GoalFolder, read_json, write_json
+from crosswalk.engine.mapping import compute_plan
+from crosswalk.engine.session import Session, literal, open_session, write_parquet
+from crosswalk.steps.accounting import total_counts
+from crosswalk.steps.context import RunContext
+from crosswalk.steps.guards import tripped_guards
+from crosswalk.steps.result import StepResult
+
+if TYPE_CHECKING:
+    from crosswalk.config.connection import ImportProfiles
+
+
+def map_properties(context: RunContext, goal_name: str | None, *, again: bool = False) -> StepResult:
+    """Leave the plan in the goal's folder.
+
+    Args:
+        context: the run.
+        goal_name: the goal.
+        again: compute anew, for a new revision of the plan.
+
+    Returns:
+        ``held`` when a guard trips, ``planned`` when the run only plans, else None.
+    """
+    goal = context.goal(goal_name)
+    folder = context.goal_folder(goal)
+    manifest = folder.plan / "plan.json"
+    if not manifest.exists() or again:
+        _compute(context, goal, folder)
+    plan = read_json(manifest)
+    if plan["held"]:
+        return StepResult(state="held", reason=" ".join(plan["held"]), summary=plan["counts"])
+    if not context.writes:
+        return StepResult(state="planned", reason="This run only plans.", summary=plan["counts"])
+    return StepResult(summary=plan["counts"])
+
+
+def _compute(context: RunContext, goal: ImportProfiles, folder: GoalFolder) -> None:
+    sources, linked = read_json(folder.sources), read_json(folder.link_result)
+    context.progress("mapping")
+    with open_session(folder.temporary) as session:
+        result = compute_plan(
+            session,
+            rows=folder.current_rows,
+            sources=sources["sources"],
+            links=folder.links,
+            profiles=folder.profiles,
+            goal=goal,
+            connection=context.connection,
+            tenant=context.tenant,
+            now_ms=int(context.clock() * 1000),
+            folder=folder,
+            lookup=context.store.match_identifiers,
+        )
+        quarantined = _collect_quarantine(session, folder, sources["files"])
+    counts = total_counts(folder, result.counts, quarantined)
+    warnings = [*sources["warnings"], *linked["warnings"], *result.warnings]
+    decision, request = read_json(folder.scan), context.request
+    write_json(
+        folder.plan / "plan.json",
+        {
+            "run_id": context.run_id,
+            "connection": context.name,
+            "goal": goal.name,
+            "batch_id": sources["batch_id"],
+            "config_hash": decision["config_hash"],
+            "goal_id": decision["goal_state"]["goal_id"],
+            "state_version": linked["state_version"],
+            "files": [file for file in sources["files"] if not file["rejected"]],
+            "partial": bool(request.since or request.until or request.limit is not None),
+            "counts": counts,
+            "warnings": warnings,
+            "held": tripped_guards(context.connection.guards_of(goal), counts, result.counts),
+        },
+    )
+
+
+def _collect_quarantine(
+    session: Session, folder: GoalFolder, files: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Put what all steps set aside into the plan; returns counts by scope, reason and kind of file."""
+    parts = sorted(folder.quarantine.glob("*.parquet"))
+    target = folder.plan / "quarantine.parquet"
+    listed = ", ".join(literal(part) for part in parts)
+    write_parquet(session, f"SELECT * FROM read_parquet([{listed}], union_by_name = true)", target)
+    linked = [file["path"] for file in files if file["role"] != "primary"]
+    rows = session.execute(
+        "SELECT scope, reason, NOT coalesce(list_contains($linked::VARCHAR[], file), false) AS is_primary, count(*) "
+        f"FROM read_parquet({literal(target)}) GROUP BY ALL ORDER BY ALL",
+        {"linked": linked},
+    ).fetchall()
+    return [
+        {"scope": scope, "reason": reason, "primary": is_primary, "count": count}
+        for scope, reason, is_primary, count in rows
+    ]
