@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from crosswalk.config.loader import goal_fingerprint
@@ -54,12 +54,7 @@ def _scan(context: RunContext, goal: ImportProfiles) -> StepResult:
         return StepResult(summary={"repeated": True})
     state = context.store.goal_state(context.name, goal.name)
     config_hash = goal_fingerprint(context.connection, goal, context.tenant)
-    with context.connector() as connector:
-        listed = [(block, connector.list_files(block)) for block in goal.files]
-        listed = _within_period(context, listed)
-        everything = [file for _, files in listed for file in files]
-        stable = {file.path for file in connector.stable_files(everything, goal.stable_seconds)}
-        looks = _compare(context, goal, state, connector, folder, listed, stable)
+    looks = _look_at(context, goal, state, folder)
     decision = decide(goal, looks, state, config_hash, full=context.request.full)
     if decision["selected"]:
         write_json(folder.scan, decision)
@@ -69,6 +64,30 @@ def _scan(context: RunContext, goal: ImportProfiles) -> StepResult:
         reason=decision["reason"],
         summary={"files_read": 0, "files_skipped": decision["files_skipped"]},
     )
+
+
+def _look_at(
+    context: RunContext, goal: ImportProfiles, state: GoalState, folder: GoalFolder
+) -> list[dict[str, Any]]:
+    with context.connector() as connector:
+        listed = [(block, connector.list_files(block)) for block in goal.files]
+        listed = _within_period(context, listed)
+        everything = [file for _, files in listed for file in files]
+        stable = {file.path for file in connector.stable_files(everything, goal.stable_seconds)}
+        return _compare(context, state, connector, folder, listed, stable)
+
+
+def look_at_files(context: RunContext, goal: ImportProfiles) -> list[dict[str, Any]]:
+    """Every file of the goal with what a run would make of it: new, changed, unchanged or unstable."""
+    state = context.store.goal_state(context.name, goal.name)
+    folder = context.goal_folder(goal)
+    try:
+        looks = _look_at(context, goal, state, folder)
+    finally:
+        folder.remove()
+    return [
+        {**look, "time": datetime.fromtimestamp(look["modified"], UTC).isoformat(timespec="seconds")} for look in looks
+    ]
 
 
 def _within_period(
@@ -100,7 +119,6 @@ def _epoch(text: str, context: RunContext) -> float:
 
 def _compare(
     context: RunContext,
-    goal: ImportProfiles,
     state: GoalState,
     connector: Connector,
     folder: GoalFolder,
