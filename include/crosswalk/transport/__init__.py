@@ -1,0 +1,1 @@
+"""Layer 1: talking to other systems: connections, checks, verified transfers."""
