@@ -1,0 +1,1 @@
+"""Repeatable measurements; each prints ratios of CPU seconds from one run. See docs/performance.md."""
