@@ -6,10 +6,11 @@ A connection file is read by ``config/loader.py``: every plain YAML scalar arriv
 
 from __future__ import annotations
 
+import hashlib
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
 NAME = r"^[A-Za-z][A-Za-z0-9_-]{0,99}$"
 Name = Annotated[str, Field(pattern=NAME)]
@@ -53,17 +54,17 @@ class Guards(Model):
     """
 
     max_created: Annotated[int, Field(ge=0)] | None = None
-    max_overwritten_share: Annotated[float, Field(ge=0, le=1)] | None = None
+    max_overwritten_share: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
     max_cleared: Annotated[int, Field(ge=0)] | None = None
     empty_source: Literal["ok", "warn", "fail"] = "warn"
     max_rows_per_match: Annotated[int, Field(ge=1)] = 10_000
 
 
 class Format(Model):
-    """How the text of a file is read. A file's own ``format`` replaces single settings of its goal's.
+    r"""How the text of a file is read. A file's own ``format`` replaces single settings of its goal's.
 
     Attributes:
-        separator: between fields; one to four characters; ``\\t`` for tab.
+        separator: between fields; one to four characters; ``\t`` for tab.
         decimal: the decimal mark of numbers.
         thousands: the mark between groups of three digits. Unset: the other mark is accepted only where it cannot be
             the decimal mark (``1.234,56``); a lone ``1.234`` is then refused as ambiguous.
@@ -205,7 +206,7 @@ class ImportProfiles(Model):
     row_key: list[str] = []
     mark_done: bool | Literal["all"] = False
     archive: str | None = None
-    stable_seconds: Annotated[float, Field(ge=0, le=3600)] = 2
+    stable_seconds: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)] = 2
     processors: list[ProcessorStep] = []
     identifiers: Annotated[list[IdentifierLink], Field(min_length=1)]
     match: Literal["any", "all"] = "any"
@@ -239,6 +240,11 @@ class ImportProfiles(Model):
 Goal = ImportProfiles
 
 
+Clock = Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
+Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+EVEN_TIMES_PER_DAY = (1, 2, 3, 4, 6, 8, 12, 24, 48, 96)
+
+
 class EveryMinutes(Model):
     """Every so many minutes."""
 
@@ -249,31 +255,44 @@ class TimesPerDay(Model):
     """Evenly spaced from midnight, or at listed times."""
 
     times_per_day: Annotated[int, Field(ge=1, le=96)] | None = None
-    at: list[Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]] | None = None
+    at: Annotated[list[Clock], Field(min_length=1, max_length=96)] | None = None
+
+    @model_validator(mode="after")
+    def _refuse_uneven(self) -> TimesPerDay:
+        count = self.times_per_day
+        if self.at is None and count is not None and count not in EVEN_TIMES_PER_DAY:
+            even = ", ".join(str(number) for number in EVEN_TIMES_PER_DAY)
+            raise ValueError(f"{count} times do not divide a day evenly; use {even}, or list the times under at")
+        if self.at is None and count is None:
+            raise ValueError("give times_per_day or at")
+        if self.at is not None and len(set(self.at)) != len(self.at):
+            raise ValueError("at lists the same time twice")
+        if self.at is not None and count is not None and count != len(self.at):
+            raise ValueError(f"times_per_day says {count} but at lists {len(self.at)}; leave times_per_day out")
+        return self
 
 
 class DaysOfWeek(Model):
     """On weekdays at a time."""
 
-    days_of_week: Annotated[list[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]], Field(min_length=1)]
-    at: Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")] = "00:00"
+    days_of_week: Annotated[list[Weekday], Field(min_length=1)]
+    at: Clock = "00:00"
 
 
 class DaysOfMonth(Model):
     """On days of the month (1 to 31 or ``last``) at a time; a day that a month lacks is skipped in that month."""
 
     days_of_month: Annotated[list[Annotated[int, Field(ge=1, le=31)] | Literal["last"]], Field(min_length=1)]
-    at: Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")] = "00:00"
+    at: Clock = "00:00"
 
 
 class WeekdayOfMonth(Model):
     """On for example the second Tuesday or the last Friday, at a time."""
 
-    weekday_of_month: dict[
-        Literal["first", "second", "third", "fourth", "last"],
-        Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"],
+    weekday_of_month: Annotated[
+        dict[Literal["first", "second", "third", "fourth", "last"], Weekday], Field(min_length=1)
     ]
-    at: Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")] = "00:00"
+    at: Clock = "00:00"
 
 
 class Cron(Model):
@@ -285,10 +304,34 @@ class Cron(Model):
 class After(Model):
     """When other connections have finished well."""
 
-    after: Annotated[list[Name], Field(min_length=1)]
+    after: Annotated[list[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,100}$")]], Field(min_length=1)]
 
 
-Schedule = Literal["manual"] | EveryMinutes | TimesPerDay | DaysOfWeek | DaysOfMonth | WeekdayOfMonth | Cron | After
+SCHEDULE_KEYS = ("every_minutes", "times_per_day", "days_of_week", "days_of_month", "weekday_of_month", "cron", "after")
+
+
+def schedule_kind(value: Any) -> str | None:
+    """Which schedule a mapping, a model or the word ``manual`` is; None when it is none or several."""
+    if isinstance(value, str):
+        return "schedule:manual" if value == "manual" else None
+    keys = value if isinstance(value, dict) else getattr(type(value), "model_fields", ())
+    kinds = [key for key in SCHEDULE_KEYS if key in keys]
+    if not kinds and "at" in keys:
+        kinds = ["times_per_day"]
+    return f"schedule:{kinds[0]}" if len(kinds) == 1 else None
+
+
+Schedule = Annotated[
+    Annotated[Literal["manual"], Tag("schedule:manual")]
+    | Annotated[EveryMinutes, Tag("schedule:every_minutes")]
+    | Annotated[TimesPerDay, Tag("schedule:times_per_day")]
+    | Annotated[DaysOfWeek, Tag("schedule:days_of_week")]
+    | Annotated[DaysOfMonth, Tag("schedule:days_of_month")]
+    | Annotated[WeekdayOfMonth, Tag("schedule:weekday_of_month")]
+    | Annotated[Cron, Tag("schedule:cron")]
+    | Annotated[After, Tag("schedule:after")],
+    Discriminator(schedule_kind),
+]
 
 
 class Connection(Model):
@@ -330,5 +373,6 @@ class Connection(Model):
 
 
 def slug(text: str) -> str:
-    """A stable id made of a file name: letters, digits, ``_`` and ``-``."""
-    return re.sub(r"[^A-Za-z0-9_-]+", "_", text).strip("_") or "connection"
+    """A stable id made of a file name: at most 100 letters, digits, ``_`` and ``-``."""
+    plain = re.sub(r"[^A-Za-z0-9_-]+", "_", text).strip("_") or "connection"
+    return plain if len(plain) <= 100 else f"{plain[:91]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
