@@ -1,0 +1,1 @@
+"""Layer 5: one thin operator per step of a run."""

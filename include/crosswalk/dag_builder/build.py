@@ -1,0 +1,317 @@
+"""From connection files to DAGs: one DAG per YAML file, one failure per file.
+
+``dags/connections.py`` calls ``build_dags``; everything the DAG processor, the scheduler and each task see of a
+connection is made here. Three things shape this module:
+
+- A task parses this too, so it looks at the one file that its DAG comes from, and nothing heavy is imported.
+- The same files must give the same DAGs: no clock, no chance, no sets.
+- One broken file hides nothing: it becomes a small DAG that shows and raises the findings.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import (
+    DAG,
+    Asset,
+    CronTriggerTimetable,
+    DeltaTriggerTimetable,
+    ExceptionRetryPolicy,
+    MultipleCronTriggerTimetable,
+    Param,
+    RetryAction,
+    RetryRule,
+    TaskGroup,
+)
+
+from crosswalk.config.checks import check_connection
+from crosswalk.config.connection import slug
+from crosswalk.config.loader import (
+    BrokenConnection,
+    LoadedConnection,
+    LoadedTenant,
+    find_tenant_folder,
+    load_connection,
+    load_connections,
+    load_tenant,
+)
+from crosswalk.config.schedule import plan_schedule
+from crosswalk.core.errors import ConfigError, FatalError, Finding, RejectedError, RetryableError
+from crosswalk.dag_builder.page import DIRECTIONS, document, document_broken, short
+from crosswalk.operators.apply import ApplyPlanOperator
+from crosswalk.operators.authenticate import AuthenticateOperator
+from crosswalk.operators.finish import FinishFilesOperator
+from crosswalk.operators.join import JoinFilesOperator
+from crosswalk.operators.link import LinkIdentifiersOperator
+from crosswalk.operators.map_properties import MapPropertiesOperator
+from crosswalk.operators.process import ProcessRowsOperator
+from crosswalk.operators.refuse import RefuseConnectionOperator
+from crosswalk.operators.report import ReportCrash, ReportOperator, finished_uri
+from crosswalk.operators.scan import ScanFilesOperator
+
+if TYPE_CHECKING:
+    from crosswalk.config.connection import Connection, Goal
+
+log = logging.getLogger(__name__)
+
+BROKEN_TAG = "broken"
+OFF_TAG = "off"
+MAX_RETRY_DELAY = timedelta(minutes=10)
+_HEAD = re.compile(r"^(kind|id):[ \t]*[\"']?([A-Za-z0-9_-]+)", re.MULTILINE)
+_TASK_NAMES = ("authenticate", "report")
+
+
+def connections_folder(loader: str) -> Path:
+    """Where the connection files are: ``CROSSWALK_CONNECTIONS``, else ``connections`` beside the loader."""
+    return Path(os.environ.get("CROSSWALK_CONNECTIONS") or Path(loader).parent / "connections").resolve()
+
+
+def build_dags(folder: Path, only: str | None = None) -> dict[str, DAG]:
+    """Build the DAG of each connection file in a folder.
+
+    Args:
+        folder: holds ``*.yaml``.
+        only: the one DAG id that is wanted; the other files are then not parsed.
+
+    Returns:
+        DAGs by id. A file that cannot be used yields a placeholder that shows why.
+    """
+    found = _only(folder, only) or load_connections(folder)
+    others = [item for item in found if isinstance(item, LoadedConnection)]
+    tenant = _load_tenant()
+    dags = {item.dag_id: _build_one(item, tenant, others) for item in found}
+    return {only: dags[only]} if only in dags else dags
+
+
+def _only(folder: Path, dag_id: str | None) -> list[LoadedConnection | BrokenConnection]:
+    """The connection behind a DAG id, when its file can be told from the first keys alone; else nothing."""
+    for path in sorted(folder.glob("*.y*ml")) if dag_id else []:
+        if expected_id(path) == dag_id:
+            try:
+                return [load_connection(path)]
+            except ConfigError:
+                return []
+    return []
+
+
+def expected_id(path: Path) -> str:
+    """The DAG id that a readable file leads to, told from its first keys without parsing it."""
+    try:
+        head = dict(reversed(_HEAD.findall(path.read_text(encoding="utf-8", errors="replace"))))
+    except OSError:
+        head = {}
+    return f"{head.get('kind')}__{head.get('id') or slug(path.stem)}"
+
+
+def _build_one(
+    item: LoadedConnection | BrokenConnection, tenant: LoadedTenant | ConfigError, others: list[LoadedConnection]
+) -> DAG:
+    error: Exception
+    if isinstance(item, LoadedConnection):
+        try:
+            return build_dag(item, _findings(item, tenant, others))
+        except Exception as unexpected:  # noqa: BLE001 - whatever is wrong with one file must not hide the others
+            error = unexpected
+    else:
+        error = item.error
+    log.error("The connection file %s cannot be used: %s", item.path, short(error))
+    return broken_dag(item, error)
+
+
+def build_dag(loaded: LoadedConnection, findings: list[Finding]) -> DAG:
+    """The DAG of one connection: authenticate, then each goal in order, then report."""
+    connection, name = loaded.model, loaded.name
+    tenant_folder = str(find_tenant_folder())
+    place = {"connection_file": str(Path(loaded.path).resolve()), "connection": name, "tenant_folder": tenant_folder}
+    owner = connection.owner.name if connection.owner else "crosswalk"
+    dag = DAG(
+        dag_id=loaded.dag_id,
+        dag_display_name=connection.title,
+        description=connection.description or None,
+        doc_md=document(loaded, findings),
+        schedule=_timetable(connection),
+        catchup=False,
+        max_active_runs=1,
+        is_paused_upon_creation=not connection.enabled,
+        tags=_tags(connection, findings),
+        default_args={
+            "owner": owner,
+            "retries": connection.retries,
+            "retry_delay": timedelta(seconds=float(os.environ.get("CROSSWALK_RETRY_SECONDS", "30"))),
+            "retry_exponential_backoff": 2,
+            "max_retry_delay": MAX_RETRY_DELAY,
+            "retry_policy": retry_policy(),
+        },
+        owner_links={owner: f"mailto:{connection.owner.email}"} if connection.owner and connection.owner.email else {},
+        on_failure_callback=ReportCrash(place["connection_file"], name, tenant_folder),
+    )
+    with dag:
+        _add_tasks(connection, place)
+    # After the tasks on purpose: a task copies the params that its DAG has when it is made, and serialises them again.
+    dag.params = run_params(connection)
+    return dag
+
+
+def _add_tasks(connection: Connection, place: dict[str, str]) -> None:
+    authenticate = AuthenticateOperator(task_id="authenticate", **place)
+    report = ReportOperator(task_id="report", trigger_rule="all_done", **place)
+    earlier: list[str] = []
+    previous: FinishFilesOperator | None = None
+    for goal in connection.goals:
+        with TaskGroup(group_id=_group_id(goal.name), tooltip=_goal_text(goal)):
+            scan = ScanFilesOperator(
+                task_id="scan",
+                goal=goal.name,
+                authenticated_by="authenticate" if previous else None,
+                stop_after=tuple(earlier) if connection.stop_on_failure else (),
+                trigger_rule="all_done" if previous else "all_success",
+                **place,
+            )
+            last = scan
+            for operator in _goal_operators(goal):
+                task = operator(task_id=operator.step, goal=goal.name, **place)
+                last >> task
+                last = task
+        authenticate >> scan
+        if previous:
+            previous >> scan
+        previous = last
+        earlier.append(goal.name)
+        last >> report
+
+
+def _goal_operators(goal: Goal) -> list[Any]:
+    operators = [
+        JoinFilesOperator,
+        ProcessRowsOperator,
+        LinkIdentifiersOperator,
+        MapPropertiesOperator,
+        ApplyPlanOperator,
+        FinishFilesOperator,
+    ]
+    return [operator for operator in operators if operator is not ProcessRowsOperator or goal.processors]
+
+
+def _group_id(goal: str) -> str:
+    return f"{goal}_goal" if goal in _TASK_NAMES else goal
+
+
+def retry_policy() -> ExceptionRetryPolicy:
+    """Retry what can pass by itself; stop at once where a person must change or look at something."""
+    return ExceptionRetryPolicy(
+        rules=[
+            RetryRule(exception=ConfigError, action=RetryAction.FAIL, reason="the configuration must be changed"),
+            RetryRule(exception=[FatalError, RejectedError], action=RetryAction.FAIL, reason="a person must look"),
+            RetryRule(
+                exception=[RetryableError, ConnectionError, TimeoutError],
+                action=RetryAction.RETRY,
+                reason="this may pass by itself",
+            ),
+        ]
+    )
+
+
+def run_params(connection: Connection) -> dict[str, Param]:
+    """What a person chooses when triggering a run; the defaults are those of a scheduled run."""
+    names = [goal.name for goal in connection.goals]
+    return {
+        "mode": Param(
+            "apply",
+            type="string",
+            enum=["apply", "plan"],
+            values_display={"apply": "Apply: write", "plan": "Plan: compute everything, write nothing"},
+            title="Mode",
+        ),
+        "goals": Param(
+            [],
+            type="array",
+            items={"type": "string", "enum": names},
+            examples=names,
+            uniqueItems=True,
+            title="Goals",
+            description="None chosen: every goal that is switched on.",
+        ),
+        "full": Param(False, type="boolean", title="Full run", description="Also files and rows that did not change."),
+        "since": Param(
+            None,
+            type=["null", "string"],
+            format="date",
+            title="Files from",
+            description="Plans only: date of the file.",
+        ),
+        "until": Param(
+            None,
+            type=["null", "string"],
+            format="date",
+            title="Files before",
+            description="Plans only: date of the file.",
+        ),
+        "limit": Param(
+            None, type=["null", "integer"], minimum=1, title="Rows", description="Plans only: at most this many rows."
+        ),
+    }
+
+
+def _timetable(connection: Connection) -> Any:
+    """Airflow's schedule for the connection; none while it is switched off in its file."""
+    spec = plan_schedule(connection.schedule, connection.timezone)
+    if not connection.enabled or spec.kind == "manual":
+        return None
+    if spec.kind == "after":
+        return [Asset(uri=finished_uri(name)) for name in spec.after]
+    if spec.kind == "interval":
+        return DeltaTriggerTimetable(timedelta(minutes=spec.minutes))
+    if len(spec.crons) == 1:
+        return CronTriggerTimetable(spec.crons[0], timezone=spec.timezone)
+    return MultipleCronTriggerTimetable(*spec.crons, timezone=spec.timezone)
+
+
+def _tags(connection: Connection, findings: list[Finding]) -> list[str]:
+    directions = [DIRECTIONS[direction] for direction in sorted({goal.direction for goal in connection.goals})]
+    states = [OFF_TAG] if not connection.enabled else []
+    if any(finding.severity == "error" for finding in findings):
+        states.append(BROKEN_TAG)
+    return list(dict.fromkeys([connection.kind, *directions, *states, *connection.labels]))
+
+
+def _load_tenant() -> LoadedTenant | ConfigError:
+    try:
+        return load_tenant(find_tenant_folder())
+    except ConfigError as error:
+        return error
+
+
+def _findings(
+    loaded: LoadedConnection, tenant: LoadedTenant | ConfigError, others: list[LoadedConnection]
+) -> list[Finding]:
+    """What the check says about the connection; a tenant model that cannot be read is an error of each connection."""
+    if isinstance(tenant, ConfigError):
+        return tenant.findings or [Finding("error", tenant.code, str(tenant))]
+    return check_connection(loaded, tenant, others)
+
+
+def _goal_text(goal: Goal) -> str:
+    state = "" if goal.enabled else " (switched off)"
+    return f"{DIRECTIONS[goal.direction]} goal {goal.name}{state}"
+
+
+def broken_dag(broken: LoadedConnection | BrokenConnection, error: Exception) -> DAG:
+    """A DAG that stands for a file that cannot be used: its page and its only task say why."""
+    with DAG(
+        dag_id=broken.dag_id,
+        dag_display_name=f"{broken.path.stem} (broken)",
+        description="This connection file cannot be used.",
+        doc_md=document_broken(broken.path, error),
+        schedule=None,
+        catchup=False,
+        is_paused_upon_creation=False,
+        tags=[BROKEN_TAG],
+    ) as dag:
+        RefuseConnectionOperator(task_id="check", message=short(error), retries=0, owner="crosswalk")
+    return dag
