@@ -1,0 +1,340 @@
+"""The ``sftp`` kind: which files of a folder a goal means, and what happens to them afterwards."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import re2
+
+from crosswalk.config.connection import Goal, SourceFile
+from crosswalk.connectors.base import ConnectionDetails, Fetched, Look, RemoteFile, Right
+from crosswalk.core.errors import ConfigError, CrosswalkError, RetryableError, SourceChangedError
+from crosswalk.core.names import display
+from crosswalk.transport import sftp_errors
+from crosswalk.transport.sftp import SftpSession
+
+DONE = ".done"
+_HANDLED = re.compile(r"\.done(\.\d+)?\Z")
+_MOST_NAMES = 10_000
+
+
+class SftpConnector:
+    """Files on an SFTP server.
+
+    Example:
+        >>> with SftpConnector(details) as connector:
+        ...     for file in connector.list_files(SourceFile(name="orders", path="/in/orders_*.csv")):
+        ...         connector.fetch(file, folder / local_name(file))
+    """
+
+    def __init__(self, details: ConnectionDetails) -> None:
+        self.details = details
+        self._stack: ExitStack | None = None
+        self._session: SftpSession | None = None
+
+    def open(self) -> Self:
+        """Connect, check the host key, log in.
+
+        Raises:
+            ConfigError, AuthenticationError, RetryableError: as ``SftpSession.open``.
+        """
+        if self._session is None:
+            with ExitStack() as stack:
+                self._session = stack.enter_context(SftpSession.open(self.details))
+                self._stack = stack.pop_all()
+        return self
+
+    def close(self) -> None:
+        """Log out."""
+        stack, self._stack, self._session = self._stack, None, None
+        if stack is not None:
+            stack.close()
+
+    def __enter__(self) -> Self:
+        return self.open()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def session(self) -> SftpSession:
+        """The open session."""
+        if self._session is None:
+            self.open()
+        if self._session is None:
+            raise RetryableError("The SFTP session is not open.", code="connection_lost")
+        return self._session
+
+    # -- rights
+
+    def check(self, goals: Sequence[Goal] = ()) -> list[Right]:
+        """Try the login, the listing of each folder, and writing where files are renamed or archived.
+
+        Writing is tried with an empty file of our own, which is removed at once.
+        """
+        try:
+            key = self.open().session.host_key()
+        except CrosswalkError as error:
+            return [Right("login", False, str(error), error)]
+        user = display(self.details.login)
+        login = Right("login", True, f"{sftp_errors.place(self.details)} as {user}, host key {key}.")
+        try:
+            read = sorted({folder_of(file) for goal in goals for file in goal.files})
+            written = sorted({folder for goal in goals for folder in _written(goal)})
+        except ConfigError as error:
+            return [login, Right("paths", False, str(error), error)]
+        return [
+            login,
+            *(_try("list", folder, self._try_list) for folder in read),
+            *(_try("write", folder, self._try_write) for folder in written),
+        ]
+
+    def _try_list(self, folder: str) -> str:
+        return f"{len(self.session.list(folder))} entries."
+
+    def _try_write(self, folder: str) -> str:
+        if not self.session.exists(folder) and (parent := posixpath.dirname(folder)):
+            return f"It is made at first use. {self._try_write(parent)}"
+        path = posixpath.join(folder, f".crosswalk-check.{secrets.token_hex(6)}.part")
+        self.session.write_new(path)
+        self.session.remove(path)
+        return "A file can be made and removed."
+
+    # -- files
+
+    def list_files(self, source: SourceFile) -> list[RemoteFile]:
+        """The regular files that a file block selects, oldest first.
+
+        Handled files (``.done``), files under way (``.part``) and hidden ones (leading dot) are never selected, except
+        a hidden one by a path or wildcard that begins with the dot itself.
+
+        Raises:
+            ConfigError: no such folder, no right to it, or a pattern that cannot be used.
+        """
+        folder = folder_of(source)
+        selects = _selector(source)
+        if selects is None:
+            found = self._one_file(source.path, folder)
+        else:
+            found = [file for file in self.session.list(folder) if file.is_regular and selects(file.name)]
+        found = [file for file in found if not is_handled(file.name)]
+        return sorted(found, key=lambda file: (file.modified, file.name))
+
+    def _one_file(self, path: str, folder: str) -> list[RemoteFile]:
+        try:
+            file = self.session.stat(path)
+        except ConfigError as error:
+            if error.code != "no_such_path":
+                raise
+            self.session.stat(folder)  # a missing folder is a wrong setting, a missing file only not there yet
+            return []
+        if not file.is_regular:
+            raise ConfigError(
+                f"{sftp_errors.place(self.details)}: {display(path)} is not a file.",
+                remedy="End a path with / to mean every file in a folder.",
+                code="not_a_file",
+                file=display(path),
+            )
+        return [file]
+
+    def stable_files(
+        self, files: Sequence[RemoteFile], stable_seconds: float, wait: Callable[[float], None] = time.sleep
+    ) -> Look:
+        """Wait, look again, and part the files that changed, grew or vanished from those that did not.
+
+        With ``stable_seconds`` 0 every file counts as stable.
+        """
+        if not files or stable_seconds <= 0:
+            return Look(list(files), [])
+        wait(stable_seconds)
+        look = Look([], [])
+        for file in files:
+            (look.stable if self._version_now(file.path) == file.version else look.moving).append(file)
+        return look
+
+    def _version_now(self, path: str) -> tuple[int, int] | None:
+        try:
+            return self.session.stat(path).version
+        except ConfigError as error:
+            if error.code != "no_such_path":
+                raise
+            return None
+
+    def fetch(self, remote: RemoteFile, local: Path) -> Fetched:
+        """Bring one file here, whole and as it was listed; a second call resumes what the first left.
+
+        Raises:
+            SourceChangedError: it vanished, or is not the version that was listed.
+            RetryableError: the connection was lost, or the local disk is full.
+            ConfigError: there is no right to read it.
+        """
+        try:
+            got = self.session.download(remote.path, local, expected=remote.version)
+        except ConfigError as error:
+            if error.code != "no_such_path":
+                raise
+            raise sftp_errors.vanished(self.details, remote.path) from error
+        return Fetched(local, got.size, got.sha256, got.modified)
+
+    # -- afterwards
+
+    def mark_done(self, file: RemoteFile | str) -> str:
+        """Add ``.done``, or ``.done.1`` and so on where that is taken; returns the new path.
+
+        Given the ``RemoteFile`` that was read, a newer file of that name is left alone, and a file that an earlier try
+        already renamed is found again.
+
+        Raises:
+            SourceChangedError: the file is gone, or another version lies there now.
+            ConfigError: there is no right to rename it.
+        """
+        path = file if isinstance(file, str) else file.path
+        return self._move(file, f"{path}{DONE}")
+
+    def archive(self, file: RemoteFile | str, folder: str) -> str:
+        """Move a file into a folder, which is made when it is missing; a taken name gets ``.1`` and so on.
+
+        Raises:
+            SourceChangedError, ConfigError: as ``mark_done``.
+        """
+        path = file if isinstance(file, str) else file.path
+        folder = folder.rstrip("/") or "/"
+        if not self.session.exists(folder):
+            self.session.mkdir(folder)
+        return self._move(file, posixpath.join(folder, posixpath.basename(path)))
+
+    def _move(self, file: RemoteFile | str, target: str) -> str:
+        path = file if isinstance(file, str) else file.path
+        now = self._version_now(path)
+        if now is None or (isinstance(file, RemoteFile) and now != file.version):
+            return self._moved_before(file, target, newer=now is not None)
+        for name in _numbered(target):
+            try:
+                self.session.rename(path, name)
+            except ConfigError as error:
+                if error.code == "name_taken":
+                    continue
+                if error.code == "no_such_path":
+                    return self._moved_before(file, target, newer=False)
+                raise
+            return name
+        raise ConfigError(
+            f"{sftp_errors.place(self.details)}: every name from {display(target)} on is taken.",
+            remedy="Clear the handled files away.",
+            code="name_taken",
+        )
+
+    def _moved_before(self, file: RemoteFile | str, target: str, *, newer: bool) -> str:
+        """The name under which a retry finds what an earlier try had renamed."""
+        path = file if isinstance(file, str) else file.path
+        if isinstance(file, RemoteFile):
+            for name in _numbered(target):
+                version = self._version_now(name)
+                if version is None:
+                    break
+                if version == file.version:
+                    return name
+        if newer:
+            raise SourceChangedError(
+                f"{sftp_errors.place(self.details)}: a newer {display(path)} has arrived since it was read.",
+                remedy="It keeps its name and is read in the next run.",
+                file=display(path),
+            )
+        raise sftp_errors.vanished(self.details, path)
+
+
+def folder_of(source: SourceFile) -> str:
+    """The one folder that a file block looks into.
+
+    Raises:
+        ConfigError: a wildcard in a folder's name.
+    """
+    folder, name = posixpath.split(source.path)
+    if source.regex is not None and name:
+        folder = source.path
+    if re.search(r"[*?]", folder):
+        raise ConfigError(
+            f'File "{source.name}": {display(source.path)} has a wildcard in a folder.',
+            remedy="Wildcards work in the file name; add one file block per folder.",
+            code="wildcard_in_folder",
+        )
+    return (folder.rstrip("/") or "/") if folder else "."
+
+
+def is_handled(name: str) -> bool:
+    """Whether a name says that the file was handled (``.done``) or is under way (``.part``)."""
+    return name.endswith(".part") or _HANDLED.search(name) is not None
+
+
+def _selector(source: SourceFile) -> Callable[[str], bool] | None:
+    """The test for file names; None where the path names one file."""
+    name = posixpath.basename(source.path)
+    if source.regex is not None:
+        pattern = compile_regex(source)
+        return lambda text: not text.startswith(".") and _matches(pattern, text)
+    if not name:
+        return lambda text: not text.startswith(".")
+    if not re.search(r"[*?]", name):
+        return None
+    translated = "".join({"*": ".*", "?": "."}.get(c, re.escape(c)) for c in re.sub(r"\*+", "*", name))
+    wildcard = re2.compile(f"(?s){translated}")
+    hidden = name.startswith(".")
+    return lambda text: (hidden or not text.startswith(".")) and _matches(wildcard, text)
+
+
+def compile_regex(source: SourceFile) -> re2._Regexp:
+    """The compiled pattern of a file block.
+
+    Raises:
+        ConfigError: RE2 does not take it; look-around and back references are refused, so that no name can stall a run.
+    """
+    options = re2.Options()
+    options.log_errors = False
+    try:
+        return re2.compile(source.regex or "", options)
+    except re2.error as error:
+        raise ConfigError(
+            f'File "{source.name}": the regular expression cannot be used: {display(_text(error))}.',
+            remedy="Use RE2 syntax: no look-around, no back references.",
+            code="bad_regex",
+        ) from None
+
+
+def _text(error: Exception) -> str:
+    first = error.args[0] if error.args else ""
+    return first.decode("utf-8", "replace") if isinstance(first, bytes) else str(first)
+
+
+def _matches(pattern: re2._Regexp, text: str) -> bool:
+    try:
+        return pattern.fullmatch(text) is not None
+    except UnicodeEncodeError:  # a name that is not text in the server's encoding
+        return False
+
+
+def _numbered(target: str) -> list[str]:
+    return [target, *(f"{target}.{n}" for n in range(1, _MOST_NAMES))]
+
+
+def _written(goal: Goal) -> set[str]:
+    marked = goal.files if goal.mark_done == "all" else goal.files[:1] if goal.mark_done or goal.archive else []
+    folders = {folder_of(file) for file in marked}
+    return folders | ({goal.archive.rstrip("/") or "/"} if goal.archive else set())
+
+
+def _try(what: str, folder: str, attempt: Callable[[str], str]) -> Right:
+    name = f"{what} {display(folder)}"
+    try:
+        return Right(name, True, attempt(folder))
+    except CrosswalkError as error:
+        return Right(name, False, str(error), error)
