@@ -1,0 +1,239 @@
+"""What ``make demo`` tells: four runs of one connection, each shown with its numbers."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+from tests.simulators.airflow_server import AirflowServer
+
+from demo.place import ROOT, Place
+from demo.setting import (
+    Setting,
+    copy_demo,
+    own_settings,
+    start_airflow,
+    start_servers,
+    trust_server,
+)
+from demo.shop import Shop, break_customers, change, generate, repair_customers
+from demo.tables import Screen
+
+DAG_ID = "sftp__webshop"
+MAIL_SECONDS = 15
+
+
+def tell(place: Place) -> int:
+    """Run the whole demonstration; leaves everything running when it went well.
+
+    Returns:
+        the exit code.
+    """
+    screen = Screen()
+    started = time.monotonic()
+    if place.stop():
+        screen.say("Stopped the demo that was running.")
+    _forget(place)
+    place.prepare()
+    try:
+        setting, shop, server = _set_up(place, screen)
+        _first_run(setting, server, screen)
+        _nothing_new(setting, server, screen)
+        _changed_file(setting, server, shop, screen)
+        _broken_file(setting, server, shop, screen)
+        _farewell(setting, server, screen, time.monotonic() - started)
+    except BaseException as error:
+        place.stop()
+        if not isinstance(error, Exception):
+            raise
+        screen.say(f"\nThe demo stopped: {error}")
+        screen.say(f"The output of its servers is in {place.logs} and {place.airflow}.")
+        return 1
+    return 0
+
+
+def _forget(place: Place) -> None:
+    """Begin anew: each demonstration starts with an empty store."""
+    shutil.rmtree(place.path, ignore_errors=True)
+
+
+def _set_up(place: Place, screen: Screen) -> tuple[Setting, Shop, AirflowServer]:
+    screen.step("1. A webshop's files, an SFTP server, a mail server, Airflow")
+    setting = Setting(place, {**own_settings(place), **copy_demo(place)})
+    shop = generate(place.shop)
+    size = sum(path.stat().st_size for path in place.shop.glob("*.csv"))
+    screen.say(f"{shop.orders:,} orders of {shop.customers:,} customers, {size / 1e6:.1f} MB in {place.shop}.")
+    screen.say("Planted mistakes:")
+    screen.say("  " + ", ".join(f"{number} {what}" for what, number in shop.planted.items()) + ".")
+    start_servers(setting)
+    screen.say(f"SFTP server on 127.0.0.1:{setting.ports['sftp']}, log-in with a private key.")
+    screen.say(f"Its host key {trust_server(setting)} was compared and is now trusted.")
+    screen.say(f"Mail server on 127.0.0.1:{setting.ports['smtp']}; it keeps what it gets.")
+    findings = [item for item in setting.crosswalk("check", "webshop") if item["severity"] == "error"]
+    if findings:
+        raise RuntimeError(f"crosswalk check found: {findings}")
+    screen.say("crosswalk check: configuration, log-in, rights and columns are good.")
+    screen.say("Starting Airflow (half a minute) ...")
+    server = start_airflow(place, setting.environment)
+    setting.write_environment()
+    server.wait_for_dag(DAG_ID, timeout=180)
+    server.call("PATCH", f"/dags/{DAG_ID}", {"is_paused": False})
+    screen.say(f"Airflow answers on {server.url}; the connection file became the DAG {DAG_ID}.")
+    return setting, shop, server
+
+
+def _run(setting: Setting, server: AirflowServer, screen: Screen) -> dict[str, Any]:
+    """Trigger the DAG through the scheduler, wait, show what happened."""
+    began = time.monotonic()
+    run = server.run_dag(DAG_ID, timeout=300)
+    seconds = time.monotonic() - began
+    document = setting.crosswalk("runs", str(run["dag_run_id"]))
+    if not isinstance(document, dict):
+        raise RuntimeError(
+            f"Airflow's run {run['dag_run_id']} ended as {run['state']}, but the store does not know it."
+        )
+    screen.run(document, timings_of(setting, document), seconds)
+    return document
+
+
+def timings_of(setting: Setting, document: dict[str, Any]) -> dict[str, float]:
+    """Seconds by step of the run's first goal, from the store."""
+    from crosswalk.store import open_store
+
+    store = open_store(setting.environment["CROSSWALK_STORE"])
+    try:
+        run = store.run(document["run_id"]) or {}
+    finally:
+        store.close()
+    found: dict[str, float] = {}
+    for goal in run.get("goals", []):
+        for step, taken in (goal.get("result") or {}).get("timings", {}).items():
+            found[step] = found.get(step, 0.0) + taken
+    return found
+
+
+def _expect(document: dict[str, Any], *states: str) -> None:
+    if document["state"] not in states:
+        raise RuntimeError(f"run {document['run_id']} ended as {document['state']}, expected {' or '.join(states)}")
+
+
+def _first_run(setting: Setting, server: AirflowServer, screen: Screen) -> None:
+    screen.step("2. The first run: all files, through Airflow's scheduler")
+    document = _run(setting, server, screen)
+    _expect(document, "done_with_rejects")
+    screen.rejects(setting.crosswalk("rejects", document["run_id"]))
+    profile = _some_profile(setting)
+    if profile:
+        screen.profile(profile)
+
+
+def _some_profile(setting: Setting) -> dict[str, Any] | None:
+    """The first customer with an address whom the store knows."""
+    text = (setting.place.shop / "customers.csv").read_text(encoding="utf-8")
+    for line in text.splitlines()[200:260]:
+        email = line.split(";")[1].strip()
+        if "@" in email:
+            document = setting.crosswalk("profile", "show", f"email={email}", check=False)
+            if "properties" in document:
+                return document
+    return None
+
+
+def _nothing_new(setting: Setting, server: AirflowServer, screen: Screen) -> None:
+    screen.step("3. The same again: nothing to do")
+    _expect(_run(setting, server, screen), "nothing_new")
+
+
+def _changed_file(setting: Setting, server: AirflowServer, shop: Shop, screen: Screen) -> None:
+    screen.step("4. The second day's orders come again, corrected and extended")
+    what = change(shop)
+    screen.say(f"{what['changed']} orders have another amount, {what['new']} are new. Only their profiles are touched.")
+    _expect(_run(setting, server, screen), "done_with_rejects", "done")
+
+
+def _broken_file(setting: Setting, server: AirflowServer, shop: Shop, screen: Screen) -> None:
+    screen.step("5. A broken file: the shop renamed the column that everything is linked on")
+    name = break_customers(shop)
+    screen.say(f"{name} has no column customer_id any more.")
+    try:
+        _expect(_run(setting, server, screen), "failed")
+    finally:
+        repair_customers(shop)
+    message = wait_for_mail(setting.place.path / "mail")
+    screen.mail(message)
+    screen.say(f"The good {name} is back in place; the store is as it was before the failed run.")
+
+
+def wait_for_mail(folder: Path, seconds: float = MAIL_SECONDS) -> dict[str, str]:
+    """The newest mail that was caught.
+
+    Raises:
+        RuntimeError: none arrived in time.
+    """
+    limit = time.monotonic() + seconds
+    while time.monotonic() < limit:
+        caught = sorted(folder.glob("*.json"))
+        if caught:
+            return dict(json.loads(caught[-1].read_text(encoding="utf-8")))
+        time.sleep(0.1)
+    raise RuntimeError("The run failed, but no mail arrived.")
+
+
+def _farewell(setting: Setting, server: AirflowServer, screen: Screen, seconds: float) -> None:
+    screen.step(f"All of it took {seconds / 60:.1f} minutes. Everything is still running")
+    near = setting.place.path.relative_to(ROOT) if setting.place.path.is_relative_to(ROOT) else setting.place.path
+    screen.say(f"Airflow:     {server.url}/dags/{DAG_ID}")
+    screen.say("User:        admin")
+    screen.say(f"Password:    {server.password}    (made for this demo, kept in {near}/airflow/passwords.json)")
+    screen.say("\nLook further:")
+    for command, text in (
+        (f"source {near}/env", "use this demo's store, files and servers in your shell"),
+        (".venv/bin/crosswalk status", "arrows, last run, unique profiles"),
+        (".venv/bin/crosswalk runs webshop", "every run with its counts"),
+        (".venv/bin/crosswalk preview webshop", "the files as a run reads them"),
+        (".venv/bin/crosswalk plan webshop --full", "what a run would do, without writing"),
+        (f"${{EDITOR:-vi}} {near}/connections/webshop.yaml", "change the connection; the next run reads it"),
+        ("make stop", "stop everything"),
+    ):
+        screen.say(f"  {command:<44} {text}")
+
+
+def own(place: Place) -> int:
+    """Start Airflow on a person's own connections and leave it running.
+
+    Returns:
+        the exit code.
+    """
+    screen = Screen()
+    if place.stop():
+        screen.say("Stopped the Airflow that was running.")
+    place.prepare()
+    screen.say("Starting Airflow (half a minute) ...")
+    try:
+        server = start_airflow(place, _own_environment())
+    except Exception as error:  # noqa: BLE001 - said to a person, who finds the details in the logs
+        place.stop()
+        screen.say(f"Airflow did not start: {error}")
+        return 1
+    screen.say(f"Airflow:     {server.url}")
+    screen.say("User:        admin")
+    screen.say(f"Password:    {server.password}    (kept in .airflow/airflow/passwords.json)")
+    screen.say("Connections: dags/connections; the store is .crosswalk/store.db, as on the command line.")
+    screen.say("Stop it:     make stop")
+    return 0
+
+
+def _own_environment() -> dict[str, str]:
+    """What the command line uses when nothing is set, as absolute paths; what is set already stays."""
+    import os
+
+    usual = {
+        "CROSSWALK_STORE": f"sqlite:///{ROOT / '.crosswalk' / 'store.db'}",
+        "CROSSWALK_STAGING": str(ROOT / ".crosswalk" / "staging"),
+        "CROSSWALK_CONNECTIONS": str(ROOT / "dags" / "connections"),
+        "CROSSWALK_TENANT": str(ROOT / "include" / "tenant"),
+    }
+    return {name: os.environ.get(name) or value for name, value in usual.items()}

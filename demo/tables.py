@@ -1,0 +1,143 @@
+"""How the demonstration shows a run: what happened to each row, and where the time went."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+BUCKETS = (
+    ("filtered", "left out by a processor"),
+    ("unchanged_rows_skipped", "unchanged since they were applied"),
+    ("applied", "applied to profiles"),
+)
+REASONS = {
+    "no_identifier": "excluded: no e-mail address",
+    "no_match": "excluded: no profile with that identifier",
+    "no_consent": "excluded: no consent",
+}
+PROFILES = (
+    ("created", "profiles created"),
+    ("updated", "profiles updated"),
+    ("unchanged", "profiles left as they were"),
+)
+SET_ASIDE = (("invalid_values", "values set aside"), ("files_read", "files read"), ("files_skipped", "files skipped"))
+
+
+def buckets(counts: dict[str, Any]) -> list[tuple[str, int]]:
+    """The buckets of one goal, whose sum is the number of rows read."""
+    rows = [(label, int(counts.get(key) or 0)) for key, label in BUCKETS]
+    for reason, number in sorted((counts.get("excluded") or {}).items()):
+        rows.append((REASONS.get(reason, f"excluded: {reason}"), int(number)))
+    for reason, number in sorted((counts.get("quarantined") or {}).items()):
+        rows.append((f"set aside: {reason}", int(number)))
+    return [(label, number) for label, number in rows if number]
+
+
+def adds_up(counts: dict[str, Any]) -> bool:
+    """Whether every row is in exactly one bucket."""
+    return sum(number for _, number in buckets(counts)) == int(counts.get("rows_read") or 0)
+
+
+class Screen:
+    """Everything that the demonstration prints."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console(highlight=False, soft_wrap=False)
+
+    def step(self, text: str) -> None:
+        """A headline."""
+        self.console.print()
+        self.console.rule(Text(text, style="bold"), align="left")
+
+    def say(self, text: str) -> None:
+        """A line of prose."""
+        self.console.print(Text(text))
+
+    def run(self, document: dict[str, Any], timings: dict[str, float], seconds: float) -> None:
+        """One run: buckets on the left, times on the right."""
+        for goal in document["goals"]:
+            self._goal(document, goal, timings, seconds)
+
+    def _goal(self, document: dict[str, Any], goal: dict[str, Any], timings: dict[str, float], seconds: float) -> None:
+        counts = goal["counts"]
+        self.say(f"Run {document['run_id']}: {goal['state']}")
+        if goal.get("reason"):
+            self.say(f"  {goal['reason']}")
+        if goal.get("error"):
+            self.say(f"  {goal['error']['code']}: {goal['error']['message']}")
+        outer = Table.grid(padding=(0, 4))
+        outer.add_column()
+        outer.add_column()
+        left = self._numbers(
+            "What happened to each row", [("rows read", int(counts.get("rows_read") or 0))], buckets(counts)
+        )
+        profiles = [(label, int(counts[key])) for key, label in (*PROFILES, *SET_ASIDE) if counts.get(key)]
+        right = Table.grid(padding=(1, 0))
+        if profiles:
+            right.add_row(self._numbers("Profiles, values and files", [], profiles))
+        right.add_row(self._times(timings, seconds))
+        outer.add_row(left, right)
+        self.console.print(outer)
+        if counts.get("rows_read") and not adds_up(counts):
+            self.say("  The buckets do not add up to the rows read: please report this.")
+
+    @staticmethod
+    def _numbers(title: str, total: list[tuple[str, int]], rows: list[tuple[str, int]]) -> Table:
+        table = Table(title=title, title_justify="left", title_style="", show_header=False, min_width=44)
+        table.add_column()
+        table.add_column(justify="right")
+        for label, number in total:
+            table.add_row(Text(label, style="bold"), Text(f"{number:,}", style="bold"), end_section=True)
+        for label, number in rows:
+            table.add_row(Text(label), f"{number:,}")
+        return table
+
+    @staticmethod
+    def _times(timings: dict[str, float], seconds: float) -> Table:
+        table = Table(
+            title="Where the time went", title_justify="left", title_style="", show_header=False, min_width=36
+        )
+        table.add_column()
+        table.add_column(justify="right")
+        for step, taken in timings.items():
+            table.add_row(step, f"{taken:.1f} s")
+        waiting = max(0.0, seconds - sum(timings.values()))
+        table.add_row("scheduling and starting tasks", f"{waiting:.1f} s", end_section=True)
+        table.add_row(Text("all of it", style="bold"), Text(f"{seconds:.1f} s", style="bold"))
+        return table
+
+    def rejects(self, rows: list[dict[str, Any]], limit: int = 8) -> None:
+        """Some rows and values that were set aside, one of each reason first."""
+        first: dict[tuple[str, Any], dict[str, Any]] = {}
+        for row in rows:
+            first.setdefault((row["reason"], row["column"]), row)
+        table = Table(title=f"{len(rows):,} set aside; one of each kind", title_justify="left", title_style="")
+        for column in ("file", "line", "column", "reason", "what it says"):
+            table.add_column(column, justify="right" if column == "line" else "left")
+        for row in list(first.values())[:limit]:
+            place = (str(row["file"] or "").rsplit("/", 1)[-1], str(row["line"] or ""), row["column"] or "")
+            table.add_row(*(Text(part) for part in (*place, row["reason"], row["message"] or "")))
+        self.console.print(table)
+
+    def profile(self, document: dict[str, Any]) -> None:
+        """One profile as the store holds it."""
+        table = Table(title="One of the profiles", title_justify="left", title_style="", show_header=False)
+        table.add_column()
+        table.add_column()
+        for name, values in sorted(document["properties"].items()):
+            table.add_row(Text(name), Text(" | ".join(values)))
+        self.console.print(table)
+
+    def mail(self, message: Any) -> None:
+        """A mail as it arrived."""
+        table = Table(show_header=False, title="The mail that arrived", title_justify="left", title_style="")
+        table.add_column()
+        table.add_row(
+            Text(f"From: {message['from']}\nTo: {message['to']}\nSubject: {message['subject']}", style="bold")
+        )
+        table.add_section()
+        table.add_row(Text(message["text"].rstrip()))
+        self.console.print(table)
