@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import fnmatch
 import hashlib
-import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import re2
 
 from crosswalk.config.connection import SourceFile
-from crosswalk.connectors.base import RemoteFile, Right
+from crosswalk.connectors.base import Fetched, Look, RemoteFile, Right
 from crosswalk.core.errors import SourceChangedError
-from crosswalk.transport.sftp import Downloaded
 
 
 class FolderConnector:
@@ -58,31 +57,37 @@ class FolderConnector:
             path=path, name=path.rpartition("/")[2], size=facts.st_size, modified=int(facts.st_mtime), is_regular=True
         )
 
-    def stat(self, path: str) -> RemoteFile | None:
-        return self._file(path) if self._local(path).exists() else None
+    def stable_files(self, files: Sequence[RemoteFile], stable_seconds: float, wait: object) -> Look:
+        return Look(list(files), [])
 
-    def stable_files(self, files: list[RemoteFile], stable_seconds: float) -> list[RemoteFile]:
-        return files
-
-    def fetch(self, path: str, local: Path) -> Downloaded:
+    def fetch(self, remote: RemoteFile, local: Path) -> Fetched:
+        path = remote.path
         self.diary.append(("fetch", path))
         local.parent.mkdir(parents=True, exist_ok=True)
         try:
             shutil.copyfile(self._local(path), local)
         except FileNotFoundError:
             raise SourceChangedError("The file vanished while it was read.", file=path) from None
-        facts = self._local(path).stat()
-        digest = hashlib.sha256(local.read_bytes()).hexdigest()
-        return Downloaded(size=facts.st_size, sha256=digest, modified=int(facts.st_mtime))
+        now = self._file(path)
+        if now.version != remote.version:
+            raise SourceChangedError("The file is not the version that was listed.", file=path)
+        return Fetched(local, now.size, hashlib.sha256(local.read_bytes()).hexdigest(), now.modified)
 
-    def mark_done(self, path: str) -> str:
-        self.diary.append(("done", path))
-        os.rename(self._local(path), self._local(f"{path}.done"))
-        return f"{path}.done"
+    def mark_done(self, file: RemoteFile | str) -> str:
+        return self._move(file, None)
 
-    def archive(self, path: str, folder: str) -> str:
-        self.diary.append(("archive", path))
-        target = f"{folder.rstrip('/')}/{path.rpartition('/')[2]}"
+    def archive(self, file: RemoteFile | str, folder: str) -> str:
         self._local(folder).mkdir(parents=True, exist_ok=True)
-        os.rename(self._local(path), self._local(target))
+        return self._move(file, folder)
+
+    def _move(self, file: RemoteFile | str, folder: str | None) -> str:
+        path = file if isinstance(file, str) else file.path
+        target = f"{path}.done" if folder is None else f"{folder.rstrip('/')}/{path.rpartition('/')[2]}"
+        if self._local(path).exists():
+            if isinstance(file, RemoteFile) and self._file(path).version != file.version:
+                raise SourceChangedError("A newer file has arrived.", file=path)
+            self.diary.append(("move", path))
+            self._local(path).rename(self._local(target))
+        elif not self._local(target).exists():
+            raise SourceChangedError("The file is gone.", file=path)
         return target

@@ -33,6 +33,8 @@ def authenticate(context: RunContext, goal: str | None = None) -> StepResult:
     with context.connector() as connector:
         rights = connector.check(goals)
     missing = [right for right in rights if not right.ok]
+    if missing and missing[0].error is not None and len(missing) == 1:
+        raise missing[0].error
     if missing:
         text = "; ".join(f"{right.name}: {right.message}" for right in missing)
         raise AuthenticationError(f"The login works, but rights are missing: {text}.", connection=context.name)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from crosswalk.core.errors import ConfigError, CrosswalkError
+from crosswalk.core.errors import ConfigError, CrosswalkError, RetryableError, SourceChangedError
 from crosswalk.core.staging import read_json
 from crosswalk.steps.context import RunContext
+from crosswalk.steps.join import remote_file
 from crosswalk.steps.lease import holding
 from crosswalk.steps.result import StepResult
 
@@ -39,15 +40,16 @@ def finish(context: RunContext, goal_name: str | None) -> StepResult:
 
 
 def _move(goal: ImportProfiles, connector: Connector, file: dict[str, Any]) -> bool:
-    """Rename one file; False when it is gone already (a retry) or was replaced."""
+    """Rename one file; False when a newer version lies there now, or it is gone."""
     try:
-        now = connector.stat(file["path"])
-        if now is None or (now.size, int(now.modified)) != (file["size"], file["modified"]):
-            return False
         if goal.archive:
-            connector.archive(file["path"], goal.archive)
+            connector.archive(remote_file(file), goal.archive)
         else:
-            connector.mark_done(file["path"])
+            connector.mark_done(remote_file(file))
+    except SourceChangedError:
+        return False
+    except RetryableError:
+        raise
     except CrosswalkError as error:
         raise ConfigError(
             f"The file was imported but could not be renamed: {error.message}",

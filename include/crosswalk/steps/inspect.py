@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from crosswalk.connectors.base import local_name
 from crosswalk.core.errors import ConfigError, CrosswalkError, Finding
-from crosswalk.core.staging import GoalFolder, read_json, safe_name
+from crosswalk.core.staging import GoalFolder, read_json
 from crosswalk.engine.preview import preview, preview_dates
 from crosswalk.engine.read import LocalFile, StagedFile, read_header, stage_file
 from crosswalk.engine.session import Session, literal, open_session
@@ -72,8 +73,8 @@ def preview_file(context: RunContext, goal_name: str | None, file_name: str | No
     try:
         with context.connector() as connector:
             file = _first(connector.list_files(block), block)
-            local = folder.files / safe_name(file.path)
-            connector.fetch(file.path, local)
+            local = folder.files / local_name(file)
+            connector.fetch(file, local)
         with open_session(folder.temporary) as session:
             staged = stage_file(
                 session,
@@ -215,8 +216,8 @@ def _check_columns(context: RunContext, connector: Any, goal: ImportProfiles, pl
             severity = "warning" if block.name == goal.files[0].name else "error"
             findings.append(Finding(severity, "no_file", f"{goal.name}: no file matches {block.path} now.", place))
             continue
-        local = folder.files / safe_name(files[0].path)
-        connector.fetch(files[0].path, local)
+        local = folder.files / local_name(files[0])
+        connector.fetch(files[0], local)
         header = read_header(LocalFile(local, files[0].path), goal.file_format(block.name), folder.path / "work")
         wanted = [field.removeprefix(f"{block.name}.") for field in fields if field.startswith(f"{block.name}.")]
         for column in [*wanted, *block.link]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crosswalk.core.errors import ConfigError, RejectedError
-from crosswalk.core.staging import GoalFolder, read_json, safe_name, write_json
+from crosswalk.connectors.base import RemoteFile, local_name
+from crosswalk.core.errors import ConfigError, RejectedError, SourceChangedError
+from crosswalk.core.staging import GoalFolder, read_json, write_json
 from crosswalk.engine.join import Source, join_files
 from crosswalk.engine.read import LocalFile, StagedFile, stage_file
 from crosswalk.engine.session import Session, literal, open_session, write_parquet
@@ -18,6 +20,7 @@ from crosswalk.steps.result import StepResult
 
 if TYPE_CHECKING:
     from crosswalk.config.connection import ImportProfiles
+    from crosswalk.connectors.base import Connector
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ def join(context: RunContext, goal_name: str | None) -> StepResult:
     if folder.sources.exists() and folder.rows.exists():
         return StepResult(summary=read_json(folder.sources)["counts"])
     decision = read_json(folder.scan)
-    fetched = _fetch(context, folder, decision["selected"])
+    fetched = _fetch(context, goal, folder, decision["selected"])
     with open_session(folder.temporary) as session:
         sources, rejected, warnings = _read(context, session, goal, folder, fetched)
         processors = parse_processors(goal)
@@ -106,21 +109,42 @@ def batch_id(connection: str, goal: str, fetched: list[Fetched], decision: dict[
     return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()[:32]
 
 
-def _fetch(context: RunContext, folder: GoalFolder, looks: list[dict[str, Any]]) -> list[Fetched]:
+def _fetch(context: RunContext, goal: ImportProfiles, folder: GoalFolder, looks: list[dict[str, Any]]) -> list[Fetched]:
     fetched = []
     with context.connector() as connector:
         for position, look in enumerate(looks, start=1):
             context.progress(f"fetching file {position} of {len(looks)}")
-            local = folder.files / safe_name(look["path"])
+            remote = remote_file(look)
+            local = folder.files / local_name(remote)
             known = local.with_name(f"{local.name}.json")
             if known.exists() and local.exists():
                 facts = read_json(known)
             else:
-                item = connector.fetch(look["path"], local)
-                facts = {"size": item.size, "modified": int(item.modified), "sha256": item.sha256}
+                facts = _fetch_one(connector, goal, look, remote, local)
                 write_json(known, facts)
             fetched.append(Fetched(look, local, facts["size"], facts["modified"], facts["sha256"]))
     return fetched
+
+
+def _fetch_one(
+    connector: Connector, goal: ImportProfiles, look: dict[str, Any], remote: RemoteFile, local: Path
+) -> dict[str, Any]:
+    """Fetch the version that *scan* saw; where a newer one has come since, look once more and take that one."""
+    try:
+        item = connector.fetch(remote, local)
+    except SourceChangedError:
+        block = next(block for block in goal.files if block.name == look["block"])
+        newer = [file for file in connector.list_files(block) if file.path == remote.path]
+        stable = connector.stable_files(newer, goal.stable_seconds, time.sleep).stable
+        if not stable:
+            raise
+        item = connector.fetch(stable[0], local)
+    return {"size": item.size, "modified": int(item.modified), "sha256": item.sha256}
+
+
+def remote_file(facts: dict[str, Any]) -> RemoteFile:
+    """The file on the source that a look or a ledger entry speaks of."""
+    return RemoteFile(facts["path"], facts["path"].rpartition("/")[2], facts["size"], int(facts["modified"]))
 
 
 def _read(

@@ -13,8 +13,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from crosswalk.config.loader import goal_fingerprint
+from crosswalk.connectors.base import RemoteFile, local_name
 from crosswalk.core.errors import ConfigError, LeaseTakenError
-from crosswalk.core.staging import GoalFolder, safe_name, write_json
+from crosswalk.core.staging import GoalFolder, write_json
 from crosswalk.steps.context import RunContext
 from crosswalk.steps.lease import holding
 from crosswalk.steps.result import StepResult
@@ -22,7 +23,7 @@ from crosswalk.store.base import FileRecord, GoalState
 
 if TYPE_CHECKING:
     from crosswalk.config.connection import ImportProfiles, SourceFile
-    from crosswalk.connectors.base import Connector, RemoteFile
+    from crosswalk.connectors.base import Connector
 
 # Times on servers are whole seconds: a file looked at this soon after its time may have changed again within the second.
 RACY_SECONDS = 3
@@ -73,7 +74,8 @@ def _look_at(
         listed = [(block, connector.list_files(block)) for block in goal.files]
         listed = _within_period(context, listed)
         everything = [file for _, files in listed for file in files]
-        stable = {file.path for file in connector.stable_files(everything, goal.stable_seconds)}
+        look = connector.stable_files(everything, goal.stable_seconds, time.sleep)
+        stable = {file.path for file in look.stable}
         return _compare(context, state, connector, folder, listed, stable)
 
 
@@ -141,8 +143,8 @@ def _compare(
             }
             look["look"] = _look(file, known, stable)
             if look["look"] == "unsure":
-                local = folder.files / safe_name(file.path)
-                fetched = connector.fetch(file.path, local)
+                local = folder.files / local_name(file)
+                fetched = connector.fetch(file, local)
                 same = known is not None and fetched.sha256 == known.sha256
                 look["look"] = "unchanged" if same else "changed"
                 if same and context.writes:
