@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ LATER_GOAL_KINDS = ("export_profiles", "import_groups")
 SUBJECTS = ("properties", "objectives", "group_types", "event_types", "segments")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LoadedConnection:
     """A connection file that was read without errors.
 
@@ -55,7 +55,7 @@ class LoadedConnection:
     name: str
     path: Path
     text: str = field(repr=False)
-    lines: Mapping[Path_, int] = field(repr=False, hash=False, compare=False)
+    lines: Mapping[Path_, int] = field(repr=False)
     fingerprint: str
 
     @property
@@ -66,6 +66,15 @@ class LoadedConnection:
     def line(self, *path: str | int) -> int:
         """Line of a node, or of the nearest node around it."""
         return nearest_line(self.lines, path)
+
+    @cached_property
+    def written_properties(self) -> dict[str, list[str]]:
+        """Names of the goals that write each property, by property id."""
+        found: dict[str, list[str]] = {}
+        for goal in self.model.goals:
+            for target in dict.fromkeys(goal.target(mapping) for mapping in goal.mappings.fields):
+                found.setdefault(target, []).append(goal.name)
+        return found
 
 
 @dataclass(frozen=True)
@@ -88,6 +97,11 @@ class BrokenConnection:
     def dag_id(self) -> str:
         """The id the connection's DAG would have, so that a broken file takes the place of its DAG."""
         return f"{self.kind or 'broken'}__{self.name}"
+
+    @property
+    def findings(self) -> list[Finding]:
+        """All problems of the file, with their lines."""
+        return self.error.findings
 
 
 @dataclass(frozen=True)
