@@ -31,11 +31,13 @@ class Setting:
         place: the folders.
         environment: variables for Airflow and for the command line.
         ports: of each service.
+        fingerprint: of the SFTP server's host key, as it was made.
     """
 
     place: Place
     environment: dict[str, str] = field(default_factory=dict)
     ports: dict[str, int] = field(default_factory=dict)
+    fingerprint: str = ""
 
     def crosswalk(self, *arguments: str, check: bool = True) -> Any:
         """Run a command of ``crosswalk`` with ``--json``; returns the document."""
@@ -70,25 +72,15 @@ def own_settings(place: Place) -> dict[str, str]:
     }
 
 
-def make_key(path: Path) -> str:
-    """Make an Ed25519 key pair, readable by its owner only; returns the public key."""
-    import asyncssh
-
-    key = asyncssh.generate_private_key("ssh-ed25519", comment="made by the Crosswalk demo")
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as handle:
-        handle.write(key.export_private_key())
-    public = key.export_public_key().decode().strip()
-    path.with_suffix(".pub").write_text(public + "\n", encoding="utf-8")
-    return public
-
-
-def start_server(place: Place, name: str, *arguments: str) -> int:
-    """Start one of the demo's servers and wait until it says that it listens; returns its port."""
-    ready = place.path / f"{name}.port"
-    ready.unlink(missing_ok=True)
+def start_server(place: Place, name: str, module: str, state: Path, *arguments: str) -> dict[str, Any]:
+    """Start one of the simulators as a process of its own and wait until it listens; returns what it says of itself."""
+    facts = state / "server.json"
+    facts.unlink(missing_ok=True)
+    state.mkdir(parents=True, exist_ok=True)
+    state.chmod(0o700)
     with (place.logs / f"{name}.log").open("ab") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "demo.servers", name, *arguments, "--ready", str(ready)],
+            [sys.executable, "-m", module, "--port", str(free_port(name)), *arguments],
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -97,58 +89,37 @@ def start_server(place: Place, name: str, *arguments: str) -> int:
         )
     place.note(name, process.pid)
     limit = time.monotonic() + START_SECONDS
-    while not ready.exists():
+    while not facts.exists():
         if process.poll() is not None or time.monotonic() > limit:
             output = (place.logs / f"{name}.log").read_text(encoding="utf-8", errors="replace")
             raise RuntimeError(f"The {name} server did not start:\n{output}")
         time.sleep(0.05)
-    return int(ready.read_text(encoding="ascii"))
+    return dict(json.loads(facts.read_text(encoding="utf-8")))
 
 
 def start_servers(setting: Setting) -> None:
     """Start the SFTP server and the mail catcher, and write down how to reach them."""
-    place, keys = setting.place, setting.place.path / "keys"
-    keys.mkdir(exist_ok=True)
-    keys.chmod(0o700)
-    make_key(keys / "host")
-    make_key(keys / LOGIN)
-    setting.ports["sftp"] = start_server(
-        place,
-        "sftp",
-        *("--port", str(free_port("sftp")), "--folder", str(place.path / "sftp"), "--login", LOGIN),
-        *("--host-key", str(keys / "host"), "--public-key", str(keys / f"{LOGIN}.pub")),
-    )
-    setting.ports["smtp"] = start_server(
-        place, "smtp", "--port", str(free_port("smtp")), "--folder", str(place.path / "mail")
-    )
+    place = setting.place
+    state, mail = place.path / "keys", place.path / "mail"
+    options = ("--root", str(place.shop.parent), "--state", str(state), "--user", LOGIN)
+    sftp = start_server(place, "sftp", "tests.simulators.sftp_server", state, *options)
+    smtp = start_server(place, "smtp", "tests.simulators.smtp_catcher", mail, "--folder", str(mail))
+    setting.ports |= {"sftp": sftp["port"], "smtp": smtp["port"]}
+    setting.fingerprint = sftp["fingerprint"]
+    server = {"conn_type": "sftp", "host": sftp["host"], "port": sftp["port"], "login": LOGIN}
+    catcher = {"conn_type": "smtp", "host": smtp["host"], "port": smtp["port"]}
+    plain = {"disable_ssl": True, "disable_tls": True, "from_email": "crosswalk@example.org"}
     setting.environment |= {
-        "AIRFLOW_CONN_WEBSHOP_SFTP": json.dumps(
-            {
-                "conn_type": "sftp",
-                "host": "127.0.0.1",
-                "port": setting.ports["sftp"],
-                "login": LOGIN,
-                "extra": {"key_file": str(keys / LOGIN)},
-            }
-        ),
-        "AIRFLOW_CONN_CROSSWALK_SMTP": json.dumps(
-            {
-                "conn_type": "smtp",
-                "host": "127.0.0.1",
-                "port": setting.ports["smtp"],
-                "extra": {"disable_ssl": True, "disable_tls": True, "from_email": "crosswalk@example.org"},
-            }
-        ),
+        "AIRFLOW_CONN_WEBSHOP_SFTP": json.dumps({**server, "extra": {"key_file": sftp["key_file"]}}),
+        "AIRFLOW_CONN_CROSSWALK_SMTP": json.dumps({**catcher, "extra": plain}),
     }
 
 
 def trust_server(setting: Setting) -> str:
     """Trust the SFTP server as a person would: compare the fingerprint first; returns it."""
-    import asyncssh
-
-    made = asyncssh.read_public_key(setting.place.path / "keys" / "host.pub").get_fingerprint()
     shown = setting.crosswalk("trust", CONN_ID)["fingerprint"]
-    if shown != made:
+    if shown != setting.fingerprint:
+        made = setting.fingerprint
         raise RuntimeError(f"The SFTP server shows the key {shown}, but the demo made {made}. Nothing was trusted.")
     setting.crosswalk("trust", CONN_ID, "--yes")
     return str(shown)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import json
+import os
 import shutil
 import time
+from email import message_from_bytes, policy
+from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
@@ -167,7 +169,7 @@ def _broken_file(setting: Setting, server: AirflowServer, shop: Shop, screen: Sc
     screen.say(f"The good {name} is back in place; the store is as it was before the failed run.")
 
 
-def wait_for_mail(folder: Path, seconds: float = MAIL_SECONDS) -> dict[str, str]:
+def wait_for_mail(folder: Path, seconds: float = MAIL_SECONDS) -> EmailMessage:
     """The newest mail that was caught.
 
     Raises:
@@ -175,9 +177,9 @@ def wait_for_mail(folder: Path, seconds: float = MAIL_SECONDS) -> dict[str, str]
     """
     limit = time.monotonic() + seconds
     while time.monotonic() < limit:
-        caught = sorted(folder.glob("*.json"))
+        caught = sorted(folder.glob("*.eml"))
         if caught:
-            return dict(json.loads(caught[-1].read_text(encoding="utf-8")))
+            return message_from_bytes(caught[-1].read_bytes(), policy=policy.default)
         time.sleep(0.1)
     raise RuntimeError("The run failed, but no mail arrived.")
 
@@ -228,8 +230,6 @@ def own(place: Place) -> int:
 
 def _own_environment() -> dict[str, str]:
     """What the command line uses when nothing is set, as absolute paths; what is set already stays."""
-    import os
-
     usual = {
         "CROSSWALK_STORE": f"sqlite:///{ROOT / '.crosswalk' / 'store.db'}",
         "CROSSWALK_STAGING": str(ROOT / ".crosswalk" / "staging"),

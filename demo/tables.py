@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from email.message import EmailMessage
 from typing import Any
 
 from rich.console import Console
@@ -131,7 +132,7 @@ class Screen:
             table.add_row(Text(name), Text(" | ".join(values)))
         self.console.print(table)
 
-    def mail(self, message: Any) -> None:
+    def mail(self, message: EmailMessage) -> None:
         """A mail as it arrived."""
         table = Table(show_header=False, title="The mail that arrived", title_justify="left", title_style="")
         table.add_column()
@@ -139,5 +140,6 @@ class Screen:
             Text(f"From: {message['from']}\nTo: {message['to']}\nSubject: {message['subject']}", style="bold")
         )
         table.add_section()
-        table.add_row(Text(message["text"].rstrip()))
+        body = message.get_body(("plain",))
+        table.add_row(Text(str(body.get_content()).rstrip() if body is not None else ""))
         self.console.print(table)
