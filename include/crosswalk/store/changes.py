@@ -1,0 +1,294 @@
+"""Writing: one batch, one transaction; and what runs set aside."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from crosswalk.core.errors import FatalError
+from crosswalk.store.backend import Backend, RowStatement
+from crosswalk.store.base import Applied, Batch, FileRecord, Moved
+from crosswalk.store.ledger import Ledger
+
+INSERT_PROFILE = RowStatement(
+    "profile_insert",
+    {"profile_id": "text", "properties": "json", "at": "int"},
+    "INSERT INTO profile (profile_id, version, properties, created_at, modified_at) "
+    "SELECT {profile_id}, 1, {properties}, {at}, {at} {rows} WHERE true ON CONFLICT (profile_id) DO NOTHING",
+)
+UPDATE_PROFILE = RowStatement(
+    "profile_update",
+    {"profile_id": "text", "version": "int", "properties": "json", "at": "int"},
+    "UPDATE profile SET version = {version} + 1, properties = {properties}, modified_at = {at} {rows} "
+    "WHERE profile.profile_id = {profile_id} AND profile.version = {version} AND profile.replaced_by IS NULL",
+)
+LOG_CHANGE = RowStatement(
+    "change",
+    {"batch_no": "int", "profile_id": "text", "version": "int", "outcome": "text", "changes": "json"},
+    "INSERT INTO change_log (batch_no, profile_id, version, kind, changes) "
+    "SELECT {batch_no}, {profile_id}, {version} + 1, {outcome}, {changes} {rows}",
+)
+_IDENTIFIER = {"property_id": "text", "value": "text", "profile_id": "text"}
+REMOVE_IDENTIFIER = RowStatement(
+    "identifier_remove",
+    _IDENTIFIER,
+    "DELETE FROM profile_identifier {using} WHERE profile_identifier.property_id = {property_id} "
+    "AND profile_identifier.value = {value} AND profile_identifier.profile_id = {profile_id}",
+)
+# A row of the same profile counts as written; a row of another profile does not, which is how a conflict shows.
+ADD_IDENTIFIER = RowStatement(
+    "identifier_add",
+    _IDENTIFIER,
+    "INSERT INTO profile_identifier (property_id, value, profile_id) "
+    "SELECT {property_id}, {value}, {profile_id} {rows} WHERE true ON CONFLICT (property_id, value) DO UPDATE "
+    "SET profile_id = excluded.profile_id WHERE profile_identifier.profile_id = excluded.profile_id",
+)
+KEEP_ROW_STATE = RowStatement(
+    "row_state",
+    {"goal_id": "int", "row_key": "blob", "row_hash": "blob", "profile_id": "text", "amounts": "text"},
+    "INSERT INTO row_state (goal_id, row_key, row_hash, profile_id, amounts) "
+    "SELECT {goal_id}, {row_key}, {row_hash}, {profile_id}, {amounts} {rows} WHERE true "
+    "ON CONFLICT (goal_id, row_key) DO UPDATE SET row_hash = excluded.row_hash, profile_id = excluded.profile_id, "
+    "amounts = excluded.amounts",
+)
+LOG_CONSENT = RowStatement(
+    "consent",
+    {"batch_no": "int", "profile_id": "text", "objective": "text", "state": "text", "file": "text", "line": "int"},
+    "INSERT INTO consent_log (batch_no, profile_id, objective, state, file, line) "
+    "SELECT {batch_no}, {profile_id}, {objective}, {state}, {file}, {line} {rows}",
+)
+QUARANTINE_COLUMNS = {
+    "row_id": "int",
+    "file": "text",
+    "line": "int",
+    "field": "text",
+    "stage": "text",
+    "scope": "text",
+    "reason": "text",
+    "message": "text",
+    "raw": "text",
+}
+SET_ASIDE = RowStatement(
+    "set_aside",
+    {"run_id": "text", "goal": "text", **QUARANTINE_COLUMNS},
+    "INSERT INTO quarantine (run_id, goal, row_id, file, line, field, stage, scope, reason, message, raw) "
+    "SELECT {run_id}, {goal}, {row_id}, {file}, {line}, {field}, {stage}, {scope}, {reason}, {message}, {raw} {rows}",
+)
+_FILE = {"path": "text", "size": "int", "modified": "int", "sha256": "text", "role": "text"}
+KEEP_FILE = RowStatement(
+    "file",
+    {"goal_id": "int", **_FILE, "seen_at": "real"},
+    "INSERT INTO source_file (goal_id, path, size, modified, sha256, seen_at, role) "
+    "SELECT {goal_id}, {path}, {size}, {modified}, {sha256}, {seen_at}, {role} {rows} WHERE true "
+    "ON CONFLICT (goal_id, path) DO UPDATE SET size = excluded.size, modified = excluded.modified, "
+    "sha256 = excluded.sha256, seen_at = excluded.seen_at, role = excluded.role",
+)
+LOG_FILE = RowStatement(
+    "batch_file",
+    {"batch_no": "int", **_FILE},
+    "INSERT INTO batch_file (batch_no, path, size, modified, sha256, role) "
+    "SELECT {batch_no}, {path}, {size}, {modified}, {sha256}, {role} {rows}",
+)
+_ONE = pa.schema([("one", pa.int64())])
+_QUARANTINE = pa.schema(
+    [("goal", pa.string())]
+    + [(name, pa.int64() if kind == "int" else pa.string()) for name, kind in QUARANTINE_COLUMNS.items()]
+)
+
+
+class _OvertakenError(Exception):
+    """Rolls the transaction back; ``reasons`` becomes ``Moved``."""
+
+    def __init__(self, kind: str, count: int) -> None:
+        super().__init__(kind)
+        self.reasons = {kind: count}
+
+
+class Changes(Ledger):
+    """Applying batches; see ``Store`` for what each method promises."""
+
+    _db: Backend
+
+    def apply(self, batch: Batch) -> Applied | Moved:
+        """Commit a batch, or nothing."""
+        try:
+            return self._db.in_transaction(lambda: self._apply(batch))
+        except _OvertakenError as overtaken:
+            return Moved(overtaken.reasons)
+
+    def _apply(self, batch: Batch) -> Applied:
+        self._db.serialise()
+        self._check_lease(batch.lease)
+        if self._db.query("SELECT 1 AS one FROM batch WHERE batch_id = $1", (batch.batch_id,), _ONE):
+            return Applied(batch.batch_id, repeated=True)
+        self._move_goal(batch)
+        number, now = self._record_batch(batch)
+        self._write_profiles(batch, number, now)
+        self._write_identifiers(batch)
+        self._write_row_state(batch)
+        self._write_consent(batch, number)
+        self._replace_quarantine(batch.run_id, batch.goal, batch.quarantine())
+        self._write_files(batch, number)
+        self._write_goal_run(batch.run_id, batch.goal, "done", {"counts": batch.counts, "batch_id": batch.batch_id})
+        self._note_good_run(batch.run_id, batch.goal)
+        self._confirm_lease(batch.lease)
+        return Applied(batch.batch_id)
+
+    def _move_goal(self, batch: Batch) -> None:
+        moved = self._db.query(
+            "UPDATE goal SET state_version = state_version + 1, config_hash = $3 "
+            "WHERE goal_id = $1 AND state_version = $2 RETURNING 1",
+            (batch.goal_id, batch.state_version, batch.config_hash),
+            _ONE,
+        )
+        if not moved:
+            raise _OvertakenError("goal_state", 1)
+
+    def _record_batch(self, batch: Batch) -> tuple[int, int]:
+        """The batch's number and the database's time."""
+        row = self._db.query(
+            "INSERT INTO batch (batch_id, run_id, connection, goal_id, config_hash, counts, applied_at) "
+            "VALUES ($1, $2, $3, $4, $5, $6, {now}) RETURNING batch_no, applied_at",
+            (
+                batch.batch_id,
+                batch.run_id,
+                batch.connection,
+                batch.goal_id,
+                batch.config_hash,
+                json.dumps(batch.counts, ensure_ascii=False),
+            ),
+            pa.schema([("batch_no", pa.int64()), ("applied_at", pa.int64())]),
+        )[0]
+        return int(row["batch_no"]), int(row["applied_at"])
+
+    def _write_profiles(self, batch: Batch, number: int, now: int) -> None:
+        """One pass over the plan: new ones, changed ones, the log of both; unchanged ones are only compared."""
+        inserts = self._db.sink(INSERT_PROFILE, {"at": now})
+        updates = self._db.sink(UPDATE_PROFILE, {"at": now})
+        log = self._db.sink(LOG_CHANGE, {"batch_no": number})
+        for planned in batch.profiles():
+            outcome = planned.column("outcome")
+            inserts.write(planned.filter(pc.equal(outcome, "created")))
+            updates.write(planned.filter(pc.equal(outcome, "updated")))
+            log.write(planned.filter(pc.not_equal(outcome, "unchanged")))
+            self._compare_unchanged(planned.filter(pc.equal(outcome, "unchanged")))
+        for sink in (updates, inserts):
+            missed = sink.rows - sink.finish()
+            if missed:
+                raise _OvertakenError("version", missed)
+        log.finish()
+
+    def _compare_unchanged(self, planned: pa.RecordBatch) -> None:
+        """A profile that stays as it is must still be the one that was compared; it is read, not written."""
+        if not planned.num_rows:
+            return
+        with self._db.staged("same_profile", planned.select(["profile_id", "version"])):
+            same = self._db.query(
+                "SELECT count(*) AS one FROM same_profile s JOIN profile p ON p.profile_id = s.profile_id "
+                "AND p.version = s.version AND p.replaced_by IS NULL",
+                (),
+                _ONE,
+            )[0]["one"]
+        if same != planned.num_rows:
+            raise _OvertakenError("version", planned.num_rows - same)
+
+    def _write_identifiers(self, batch: Batch) -> None:
+        """Removals first, so that a value can pass from one profile to another within a batch."""
+        self._db.sink(REMOVE_IDENTIFIER).write_all(_with_action(batch.identifiers(), "remove"))
+        adds = self._db.sink(ADD_IDENTIFIER)
+        written = adds.write_all(_with_action(batch.identifiers(), "add"))
+        taken = adds.rows - written
+        if taken:
+            _refuse_ambiguous(_with_action(batch.identifiers(), "add"))
+            raise _OvertakenError("identifier", taken)
+
+    def _write_row_state(self, batch: Batch) -> None:
+        self._db.sink(KEEP_ROW_STATE, {"goal_id": batch.goal_id}).write_all(batch.row_state())
+
+    def _write_consent(self, batch: Batch, number: int) -> None:
+        self._db.sink(LOG_CONSENT, {"batch_no": number}).write_all(batch.consent())
+
+    def _write_files(self, batch: Batch, number: int) -> None:
+        files = _file_rows(batch.files)
+        self._db.sink(KEEP_FILE, {"goal_id": batch.goal_id}).write_all([files])
+        self._db.sink(LOG_FILE, {"batch_no": number}).write_all([files])
+
+    # -- quarantine -------------------------------------------------------------------------------------------------
+    def save_quarantine(self, run_id: str, goal: str, rows: pa.RecordBatchReader) -> None:
+        """Replace what a run's goal set aside."""
+        kept = list(rows)  # a retry of the transaction needs them again; they are few
+        self._db.in_transaction(lambda: self._replace_quarantine(run_id, goal, kept))
+
+    def quarantine(self, run_id: str, limit: int | None = None) -> list[dict[str, Any]]:
+        """What a run set aside, in order of file and line."""
+        columns = ", ".join(_QUARANTINE.names)
+        return self._db.query(
+            f"SELECT {columns} FROM quarantine WHERE run_id = $1 ORDER BY file NULLS FIRST, line NULLS FIRST, "
+            f"goal, row_id NULLS FIRST, field NULLS FIRST LIMIT {1 << 40 if limit is None else int(limit)}",
+            (run_id,),
+            _QUARANTINE,
+        )
+
+    def _replace_quarantine(self, run_id: str, goal: str, rows: Iterable[pa.RecordBatch]) -> None:
+        self._db.execute("DELETE FROM quarantine WHERE run_id = $1 AND goal = $2", (run_id, goal))
+        self._db.sink(SET_ASIDE, {"run_id": run_id, "goal": goal}).write_all(rows)
+
+    # -- retention --------------------------------------------------------------------------------------------------
+    def purge(self, older_than_days: int) -> dict[str, int]:
+        """Delete history older than so many days; returns rows by table.
+
+        Batch ids, row state, files and consent stay: they are what makes a repeat harmless and an answer provable.
+        """
+        old = f"{{now}} - {int(older_than_days)} * CAST(86400000 AS BIGINT)"
+        runs = f"(SELECT run_id FROM run WHERE finished_at < {old})"
+        batches = f"(SELECT batch_no FROM batch WHERE applied_at < {old})"
+        statements = {
+            "change_log": f"DELETE FROM change_log WHERE batch_no IN {batches}",
+            "quarantine": f"DELETE FROM quarantine WHERE run_id IN {runs}",
+            "goal_run": f"DELETE FROM goal_run WHERE run_id IN {runs}",
+            "report_claim": f"DELETE FROM report_claim WHERE run_id IN {runs}",
+            "run": f"DELETE FROM run WHERE finished_at < {old}",
+        }
+        return self._db.in_transaction(
+            lambda: {table: self._db.execute_counted(sql) for table, sql in statements.items()}
+        )
+
+
+def _with_action(batches: Iterable[pa.RecordBatch], action: str) -> Iterable[pa.RecordBatch]:
+    return (batch.filter(pc.equal(batch.column("action"), action)) for batch in batches)
+
+
+def _refuse_ambiguous(adds: Iterable[pa.RecordBatch]) -> None:
+    """A plan that gives one value to two profiles would be overtaken by itself for ever."""
+    table = pa.Table.from_batches(list(adds)).select(["property_id", "value", "profile_id"])
+    owners = table.group_by(["property_id", "value"]).aggregate([("profile_id", "count_distinct")])
+    double = pc.sum(pc.greater(owners.column("profile_id_count_distinct"), 1)).as_py()
+    if double:
+        raise FatalError(
+            f"The plan gives {double} identifier value(s) to more than one profile; nothing was written.",
+            remedy="Please report it: linking should have set those rows aside.",
+            code="store_repeated_key",
+        )
+
+
+def _file_rows(files: list[FileRecord]) -> pa.RecordBatch:
+    """One row per path; a file that is both primary and linked counts as primary."""
+    by_path: dict[str, FileRecord] = {}
+    for file in files:
+        if file.path not in by_path or file.role == "primary":
+            by_path[file.path] = file
+    chosen = list(by_path.values())
+    return pa.record_batch(
+        {
+            "path": pa.array([file.path for file in chosen], pa.string()),
+            "size": pa.array([file.size for file in chosen], pa.int64()),
+            "modified": pa.array([file.modified for file in chosen], pa.int64()),
+            "sha256": pa.array([file.sha256 for file in chosen], pa.string()),
+            "seen_at": pa.array([float(file.seen_at) for file in chosen], pa.float64()),
+            "role": pa.array([file.role for file in chosen], pa.string()),
+        }
+    )

@@ -1,0 +1,150 @@
+"""The store's tables, as one list of migrations that both backends run.
+
+Words in braces differ by backend (``Backend.tokens``): ``{text}``, ``{json}``, ``{blob}``, ``{real}`` and ``{serial}`` are
+column types, ``{keyed}`` ends a table that is stored in the order of its primary key, ``{roomy}`` one whose rows change
+in place. Times are epoch milliseconds. A released migration is never edited; a change is a new entry at the end.
+
+Why it is shaped like this:
+
+- The change log, the consent log and the history of files point to a ``batch`` by number instead of repeating run, goal
+  and time in every row. ``(batch_no, profile_id)`` grows at its end only, which is what makes a million entries cheap;
+  one profile's history is one look-up per batch.
+- ``profile_identifier`` is its own unique index; the other direction (identifiers of a profile) is in the document.
+- A lease's row is never deleted, so its fencing number only grows.
+"""
+
+from __future__ import annotations
+
+MIGRATIONS: list[list[str]] = [
+    [
+        """CREATE TABLE profile (
+            profile_id {text} PRIMARY KEY,
+            version BIGINT NOT NULL,
+            properties {json} NOT NULL,
+            permission_level BIGINT NOT NULL DEFAULT 2,
+            legislation {text} NOT NULL DEFAULT 'NONE',
+            domain_group {text} NOT NULL DEFAULT 'DEFAULT',
+            created_at BIGINT NOT NULL,
+            modified_at BIGINT NOT NULL,
+            replaced_by {text}
+        ) {roomy}""",
+        """CREATE TABLE profile_identifier (
+            property_id {text} NOT NULL,
+            value {text} NOT NULL,
+            profile_id {text} NOT NULL,
+            PRIMARY KEY (property_id, value)
+        ) {keyed}""",
+        """CREATE TABLE goal (
+            goal_id {serial} PRIMARY KEY,
+            connection {text} NOT NULL,
+            goal {text} NOT NULL,
+            state_version BIGINT NOT NULL DEFAULT 0,
+            config_hash {text},
+            last_good_run_id {text},
+            last_good_run_at BIGINT,
+            UNIQUE (connection, goal)
+        )""",
+        """CREATE TABLE row_state (
+            goal_id BIGINT NOT NULL,
+            row_key {blob} NOT NULL,
+            row_hash {blob} NOT NULL,
+            profile_id {text},
+            amounts {text},
+            PRIMARY KEY (goal_id, row_key)
+        ) {keyed}""",
+        """CREATE TABLE source_file (
+            goal_id BIGINT NOT NULL,
+            path {text} NOT NULL,
+            size BIGINT NOT NULL,
+            modified BIGINT NOT NULL,
+            sha256 {text} NOT NULL,
+            seen_at {real} NOT NULL,
+            role {text} NOT NULL,
+            PRIMARY KEY (goal_id, path)
+        )""",
+        """CREATE TABLE run (
+            run_id {text} PRIMARY KEY,
+            connection {text} NOT NULL,
+            mode {text} NOT NULL,
+            started_by {text} NOT NULL,
+            config_hash {text},
+            state {text} NOT NULL,
+            error {text},
+            started_at BIGINT NOT NULL,
+            finished_at BIGINT
+        )""",
+        "CREATE INDEX run_by_connection ON run (connection, started_at)",
+        """CREATE TABLE goal_run (
+            run_id {text} NOT NULL,
+            goal {text} NOT NULL,
+            state {text} NOT NULL,
+            result {text} NOT NULL,
+            saved_at BIGINT NOT NULL,
+            PRIMARY KEY (run_id, goal)
+        )""",
+        """CREATE TABLE report_claim (
+            run_id {text} PRIMARY KEY,
+            claimed_at BIGINT NOT NULL
+        )""",
+        """CREATE TABLE batch (
+            batch_no {serial} PRIMARY KEY,
+            batch_id {text} NOT NULL UNIQUE,
+            run_id {text} NOT NULL,
+            connection {text} NOT NULL,
+            goal_id BIGINT NOT NULL,
+            config_hash {text} NOT NULL,
+            counts {text} NOT NULL,
+            applied_at BIGINT NOT NULL
+        )""",
+        "CREATE INDEX batch_by_run ON batch (run_id)",
+        """CREATE TABLE batch_file (
+            batch_no BIGINT NOT NULL,
+            path {text} NOT NULL,
+            size BIGINT NOT NULL,
+            modified BIGINT NOT NULL,
+            sha256 {text} NOT NULL,
+            role {text} NOT NULL,
+            PRIMARY KEY (batch_no, path)
+        )""",
+        """CREATE TABLE lease (
+            connection {text} PRIMARY KEY,
+            run_id {text},
+            fencing BIGINT NOT NULL,
+            expires_at BIGINT NOT NULL,
+            term_ms BIGINT NOT NULL
+        )""",
+        """CREATE TABLE change_log (
+            batch_no BIGINT NOT NULL,
+            profile_id {text} NOT NULL,
+            version BIGINT NOT NULL,
+            kind {text} NOT NULL,
+            changes {json},
+            PRIMARY KEY (batch_no, profile_id)
+        ) {keyed}""",
+        """CREATE TABLE consent_log (
+            batch_no BIGINT NOT NULL,
+            profile_id {text} NOT NULL,
+            objective {text} NOT NULL,
+            state {text} NOT NULL,
+            file {text},
+            line BIGINT
+        )""",
+        "CREATE INDEX consent_log_by_profile ON consent_log (profile_id)",
+        """CREATE TABLE quarantine (
+            run_id {text} NOT NULL,
+            goal {text} NOT NULL,
+            row_id BIGINT,
+            file {text},
+            line BIGINT,
+            field {text},
+            stage {text},
+            scope {text},
+            reason {text},
+            message {text},
+            raw {text}
+        )""",
+        "CREATE INDEX quarantine_by_run ON quarantine (run_id, goal)",
+    ],
+]
+
+LATEST = len(MIGRATIONS)
