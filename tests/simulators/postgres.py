@@ -169,7 +169,7 @@ def _free_port() -> int:
 
 @contextmanager
 def running_server(settings: dict[str, str] | None = None) -> Iterator[PostgresServer]:
-    """A server in a temporary folder of its own (the server's account must be able to reach it, so not below tmp_path)."""
+    """A server in a temporary folder of its own, which the server's account can reach (unlike tmp_path)."""
     folder = Path(tempfile.mkdtemp(prefix="crosswalk-pg-"))
     server = PostgresServer(folder, settings)
     try:

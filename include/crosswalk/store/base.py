@@ -206,5 +206,11 @@ class Store(Protocol):
     def save_quarantine(self, run_id: str, goal: str, rows: pa.RecordBatchReader) -> None:
         """Replace what a run's goal set aside, for runs that apply nothing (plan, failed)."""
 
+    def profile_changes(self, profile_id: str, limit: int = 100) -> list[dict[str, Any]]:
+        """What changed a profile, newest first: run, goal and, per property, before, after, file and line."""
+
     def unique_profiles(self, connection: str) -> dict[str, int]:
         """Distinct profiles ever exchanged, by direction (``in``, ``out``)."""
+
+    def purge(self, older_than_days: int) -> dict[str, int]:
+        """Delete change log, quarantine and runs older than so many days; returns rows by table."""

@@ -250,7 +250,7 @@ class PostgresBackend(Backend):
         unsafe = fsync == "off" or pages == "off"
         if unsafe and os.environ.get("CROSSWALK_ALLOW_UNSAFE_STORE") != "1":
             raise ConfigError(
-                f"The store {self._place} runs with fsync or full_page_writes off: a power cut may lose or damage data.",
+                f"The store {self._place} runs with fsync or full_page_writes off: a power cut may damage it.",
                 remedy="Switch both on, or set CROSSWALK_ALLOW_UNSAFE_STORE=1 where the data may be lost.",
                 code="store_unsafe",
             )

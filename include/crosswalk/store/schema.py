@@ -1,8 +1,8 @@
 """The store's tables, as one list of migrations that both backends run.
 
-Words in braces differ by backend (``Backend.tokens``): ``{text}``, ``{json}``, ``{blob}``, ``{real}`` and ``{serial}`` are
-column types, ``{keyed}`` ends a table that is stored in the order of its primary key, ``{roomy}`` one whose rows change
-in place. Times are epoch milliseconds. A released migration is never edited; a change is a new entry at the end.
+Words in braces differ by backend (``Backend.tokens``): ``{text}``, ``{json}``, ``{blob}``, ``{real}`` and ``{serial}``
+are column types, ``{keyed}`` ends a table that is stored in the order of its primary key, ``{roomy}`` one whose rows
+change in place. Times are epoch milliseconds. A released migration is never edited; a change is a new entry at the end.
 
 Why it is shaped like this:
 
