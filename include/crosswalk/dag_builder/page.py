@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import traceback
 from pathlib import Path
 
 from crosswalk.config.connection import slug
@@ -18,8 +19,12 @@ _HOW_TO = (
 
 
 def short(error: BaseException) -> str:
-    """An error as one text; of an unexpected one only its type, since its text may quote anything."""
-    return str(error) if isinstance(error, CrosswalkError) else f"unexpected {type(error).__name__}"
+    """An error as one text; of an unexpected one only its type and place, since its text may quote anything."""
+    if isinstance(error, CrosswalkError):
+        return str(error)
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return f"Unexpected {type(error).__name__}{place}; this is a fault of Crosswalk or of its set-up."
 
 
 def document(loaded: LoadedConnection, findings: list[Finding]) -> str:
