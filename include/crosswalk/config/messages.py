@@ -65,14 +65,17 @@ def add_problems(
         keep: tells by its location below ``base`` whether a problem is to be reported.
     """
     seen = set()
+    # What the YAML itself may not say was left out of the data; that it is missing now is no second problem.
+    refused = {finding.line for finding in document.findings if finding.code.startswith("yaml_")}
     for item in error.errors(include_url=False, include_input=False):
         if not keep(item["loc"]):
             continue
         path, rest = _locate(document.data, base, item["loc"])
         message, code = _explain(item, path, rest, model, base, document)
-        if (path, message) not in seen:
+        line = document.line(*path)
+        if (path, message) not in seen and line not in refused:
             seen.add((path, message))
-            document.add(code, message, document.line(*path))
+            document.add(code, message, line)
 
 
 def _locate(data: Any, base: Path_, loc: tuple[int | str, ...]) -> tuple[Path_, list[str | int]]:

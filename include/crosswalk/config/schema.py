@@ -1,12 +1,14 @@
 """The JSON Schema of a connection file, made from the typed model, for editors and for the examples in the docs.
 
-Editors read plain scalars by their own rules (``1.10`` is a number to them, ``yes`` a text), the loader reads text first.
-So the schema takes for a text also what an editor sees as a number or a boolean, and for a boolean the words too.
+Editors read plain scalars by their own rules (``1.10`` is a number to them, ``yes`` a text), the loader reads text
+first. So the schema takes for a text also what an editor sees as a number or a boolean, and for a boolean words too.
 """
 
 from __future__ import annotations
 
 from typing import Any
+
+from pydantic import BaseModel
 
 from crosswalk.config.connection import Connection, Format
 from crosswalk.config.loader import GOAL_KINDS
@@ -19,7 +21,8 @@ def connection_schema() -> dict[str, Any]:
     """The JSON Schema (draft 2020-12) of a connection file."""
     schema: dict[str, Any] = Connection.model_json_schema(by_alias=True)
     definitions = schema.setdefault("$defs", {})
-    for model in (Format, *GOAL_KINDS.values()):
+    models: list[type[BaseModel]] = [Format, *GOAL_KINDS.values()]
+    for model in models:
         own = model.model_json_schema(by_alias=True)
         definitions.update(own.pop("$defs", {}))
         definitions[model.__name__] = own
