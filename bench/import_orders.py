@@ -66,12 +66,12 @@ def prepare(folder: Path) -> Path:
 
 def run_step(folder: Path, step: str, run_id: str, mode: str) -> None:
     """One step of ours in this process, over a local folder instead of SFTP."""
-    from crosswalk.connectors import base
-    from crosswalk.steps import STEPS as ALL
-    from crosswalk.steps import RunRequest, open_run
     from tests.simulators.folder_connector import FolderConnector
 
     import crosswalk.connectors
+    from crosswalk.connectors import base
+    from crosswalk.steps import STEPS as ALL
+    from crosswalk.steps import RunRequest, open_run
 
     crosswalk.connectors.create = lambda kind, details: FolderConnector(folder)
     request = RunRequest(str(folder / "orders.yaml"), run_id, mode=mode, tenant_folder=str(folder / "tenant"))

@@ -33,9 +33,7 @@ def measure(*command: str, env: dict[str, str] | None = None) -> Cost:
     child.returncode = os.waitstatus_to_exitcode(status)
     if child.returncode:
         raise subprocess.CalledProcessError(child.returncode, command, output)
-    return Cost(
-        usage.ru_utime + usage.ru_stime, time.monotonic() - started, usage.ru_maxrss / 1024, output.strip()
-    )
+    return Cost(usage.ru_utime + usage.ru_stime, time.monotonic() - started, usage.ru_maxrss / 1024, output.strip())
 
 
 def show(title: str, costs: dict[str, Cost], against: str) -> None:

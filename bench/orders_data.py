@@ -1,6 +1,6 @@
 """Deterministic files for the import benchmark: orders, profiles, products, postal codes.
 
-``python -m bench.orders_data FOLDER ROWS``: ROWS orders (5,000,000 give about 650 MB) and the other files in proportion.
+``python -m bench.orders_data FOLDER ROWS``: ROWS orders (5,000,000 give about 650 MB), other files in proportion.
 """
 
 from __future__ import annotations

@@ -85,7 +85,7 @@ def test_imported_files_get_the_done_suffix_and_are_never_read_again(shop: Shop)
     shop.connection(PLAIN + "    mark_done: true\n")
     shop.put("people.csv", rows(3))
     shop.counts()
-    assert sorted(os.listdir(shop.source / "in")) == ["people.csv.done"]
+    assert sorted(path.name for path in (shop.source / "in").iterdir()) == ["people.csv.done"]
     assert shop.run()["state"] == "nothing_new"
 
 
@@ -93,7 +93,7 @@ def test_a_failed_file_keeps_its_name(shop: Shop) -> None:
     shop.connection(PLAIN + "    mark_done: true\n")
     shop.put("people.csv", "mail,town\nx,y\n")
     assert shop.run()["state"] == "failed"
-    assert os.listdir(shop.source / "in") == ["people.csv"]
+    assert [path.name for path in (shop.source / "in").iterdir()] == ["people.csv"]
 
 
 CHAIN = """
@@ -176,13 +176,16 @@ def test_a_file_that_cannot_be_read_is_rejected_alone(shop: Shop) -> None:
     (shop.root / "connections" / "shop.yaml").write_text(text)
     counts = shop.counts()
     assert (counts["files_rejected"], counts["created"], counts["state"]) == (1, 2, "done_with_rejects")
-    assert sorted(os.listdir(shop.source / "in")) == ["people_1.csv.gz", "people_2.csv.done"]
+    assert sorted(path.name for path in (shop.source / "in").iterdir()) == ["people_1.csv.gz", "people_2.csv.done"]
 
 
 def test_every_record_of_a_dirty_file_ends_in_one_bucket(shop: Shop) -> None:
     shop.connection(PLAIN)
     good = "ann@example.org,Gent\n"
-    shop.put("people.csv", "email,city\n" + good + "too,many,cells\nfew\n" + 'x@example.org,"open\n' + "bob@example.org,Aalst\n")
+    shop.put(
+        "people.csv",
+        "email,city\n" + good + "too,many,cells\nfew\n" + 'x@example.org,"open\n' + "bob@example.org,Aalst\n",
+    )
     run = shop.run()
     counts = run["by_goal"]["people"]["result"]["counts"]
     assert counts["created"] == 2

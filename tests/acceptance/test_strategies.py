@@ -164,7 +164,9 @@ def test_rows_of_one_profile_apply_in_file_order(shop: Shop) -> None:
 
 
 def test_a_prefix_names_the_target_property_but_not_the_identifier(shop: Shop) -> None:
-    shop.connection(f"{LINK}\ncreate_profiles: true\nmappings: {{prefix: shop_, fields: [{{field: people.city, property: city}}]}}")
+    shop.connection(
+        f"{LINK}\ncreate_profiles: true\nmappings: {{prefix: shop_, fields: [{{field: people.city, property: city}}]}}"
+    )
     shop.put("people.csv", "email,city,secret\nann@example.org,Gent,unmapped\n")
     shop.counts()
     assert shop.values("ann@example.org") == {"email": ["ann@example.org"], "shop_city": ["Gent"]}
@@ -204,7 +206,10 @@ def test_dates_are_read_in_the_declared_zone_across_a_clock_change(shop: Shop) -
         ("gap@example.org", "31-03-2024 02:30", "1711848600000"),
         ("fold@example.org", "27-10-2024 02:30", "1729989000000"),
     ]
-    shop.put("people.csv", "email,born\n" + "".join(f"{email},{text}\n" for email, text, _ in rows) + "bad@example.org,2024-12-31\n")
+    shop.put(
+        "people.csv",
+        "email,born\n" + "".join(f"{email},{text}\n" for email, text, _ in rows) + "bad@example.org,2024-12-31\n",
+    )
     assert shop.counts()["invalid_values"] == 1
     assert {email: shop.values(email)["born"] for email, _, _ in rows} == {email: [ms] for email, _, ms in rows}
     assert "born" not in shop.values("bad@example.org")
@@ -212,7 +217,9 @@ def test_dates_are_read_in_the_declared_zone_across_a_clock_change(shop: Shop) -
 
 def test_an_invalid_value_can_reject_the_row(shop: Shop) -> None:
     shop.connection(
-        mapped("field: people.n, property: visits", "field: people.city, property: city", more="invalid_values: reject_row")
+        mapped(
+            "field: people.n, property: visits", "field: people.city, property: city", more="invalid_values: reject_row"
+        )
     )
     shop.put("people.csv", "email,n,city\nann@example.org,x,Gent\nbob@example.org,1,Gent\n")
     counts = shop.counts()

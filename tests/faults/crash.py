@@ -1,8 +1,8 @@
 """The crash harness: kill a run at a chosen call of a chosen seam, then run again and compare.
 
-A *seam* is a call after which the outside world may differ: a file made durable, a statement sent to the store, a file
-listed, fetched or renamed on the source, a step begun. The harness wraps these calls in a forked child; the product holds
-no hooks for it. In counting mode the child writes the name of every seam call it passes; in killing mode it ends itself
+A *seam* is a call after which the outside world may differ: a file made durable, a statement sent to the store, a
+file listed, fetched or renamed on the source, a step begun. The harness wraps these calls in a forked child; the
+product holds no hooks for it. In counting mode the child writes the name of every seam call it passes; in killing mode it ends itself
 with SIGKILL right before the n-th one. The parent forks after the imports, so a trial costs a run, not a start.
 """
 
@@ -110,7 +110,7 @@ def in_child(work: Callable[[], None]) -> int:
     if pid == 0:
         try:
             work()
-        except BaseException:
+        except BaseException:  # noqa: BLE001 - the child must never return into the test
             traceback.print_exc()
             os._exit(99)
         os._exit(0)

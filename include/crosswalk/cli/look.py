@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 from pathlib import Path
 from typing import Any
 
 from crosswalk.cli.connections import add_connection_argument, load, opened, store
 from crosswalk.cli.show import Output, short_number
-from crosswalk.config.checks import check_connection, link_states
-from crosswalk.config.loader import BrokenConnection, find_connections_folder, find_tenant_folder, load_connections, load_tenant
+from crosswalk.config.checks import check_connection, check_tenant
+from crosswalk.config.goal_checks import link_states
+from crosswalk.config.loader import (
+    BrokenConnection,
+    LoadedConnection,
+    find_connections_folder,
+    find_tenant_folder,
+    load_connections,
+    load_tenant,
+)
 from crosswalk.core.errors import ConfigError, CrosswalkError, Finding
 from crosswalk.core.redaction import mask
 from crosswalk.hooks.credentials import resolve
-from crosswalk.steps.inspect import check_online, preview_file, read_rows
-from crosswalk.steps.status import connection_status
 
 
 def add_commands(commands: Any) -> None:
@@ -50,41 +55,53 @@ def add_commands(commands: Any) -> None:
 
 
 def _check(options: argparse.Namespace, output: Output) -> int:
-    findings: list[Finding] = []
-    loaded = load_connections(find_connections_folder()) if not options.connection else []
-    if options.connection:
-        one, tenant = load(options.connection)
-        with contextlib.suppress(ConfigError):
-            loaded = [item for item in load_connections(find_connections_folder()) if item.name != one.name]
-        chosen, others = [one], [item for item in loaded if not isinstance(item, BrokenConnection)]
-    else:
-        tenant = load_tenant(find_tenant_folder())
-        chosen = [item for item in loaded if not isinstance(item, BrokenConnection)]
-        others = chosen
-        for item in loaded:
-            if isinstance(item, BrokenConnection):
-                findings += item.findings
-        if not loaded:
-            text = "no connection files here; crosswalk init writes one"
-            findings.append(Finding("info", "no_connections", text, str(find_connections_folder())))
-    links: dict[str, list[Any]] = {}
+    tenant = load_tenant(find_tenant_folder())
+    chosen, beside, findings = _to_check(options.connection)
+    findings += [] if options.connection else check_tenant(tenant)
+    links: dict[str, list[dict[str, Any]]] = {}
     for item in chosen:
         output.progress(f"checking {item.name}")
-        findings += check_connection(item, tenant.model, [other for other in others if other is not item])
-        if not options.offline and not any(finding.severity == "error" for finding in findings):
-            findings += check_online(item, tenant.model, resolve)
+        own = check_connection(item, tenant, [other for other in beside if other.name != item.name])
+        if not options.offline and not _has_errors(own):
+            from crosswalk.steps.inspect import check_online
+
+            own += check_online(item, tenant.model, resolve)
+        findings += own
         links[item.name] = [vars(state) for goal in item.model.goals for state in link_states(goal)]
+    _show_check(output, findings, links)
+    return 2 if _has_errors(findings) else 0
+
+
+def _has_errors(findings: list[Finding]) -> bool:
+    return any(finding.severity == "error" for finding in findings)
+
+
+def _to_check(name: str | None) -> tuple[list[LoadedConnection], list[LoadedConnection], list[Finding]]:
+    """Which connections to check, which others there are, and what is wrong with files that cannot be read."""
+    folder = find_connections_folder()
+    listed = load_connections(folder) if folder.is_dir() else []
+    whole = [item for item in listed if isinstance(item, LoadedConnection)]
+    if name:
+        return [load(name)[0]], whole, []
+    findings = [finding for item in listed if isinstance(item, BrokenConnection) for finding in item.findings]
+    if not listed:
+        findings.append(
+            Finding("info", "no_connections", "No connection files here; crosswalk init writes one.", str(folder))
+        )
+    return whole, whole, findings
+
+
+def _show_check(output: Output, findings: list[Finding], links: dict[str, list[dict[str, Any]]]) -> None:
     if output.as_json:
         output.json([vars(finding) for finding in findings])
-    else:
-        for name, states in links.items():
-            if states:
-                output.table(f"{name}: links", list(states[0]), [list(state.values()) for state in states])
-        for finding in findings:
-            output.text(str(finding))
-        if not findings:
-            output.text(f"{len(chosen)} connection(s) checked: no problems found.")
-    return 2 if any(finding.severity == "error" for finding in findings) else 0
+        return
+    for name, states in links.items():
+        if states:
+            output.table(f"{name}: links", list(states[0]), [list(state.values()) for state in states])
+    for finding in findings:
+        output.text(str(finding))
+    if not any(finding.severity in ("error", "warning") for finding in findings):
+        output.text(f"{len(links)} connection(s) checked: no problems found.")
 
 
 def _scan(options: argparse.Namespace, output: Output) -> int:
@@ -108,11 +125,16 @@ def _scan(options: argparse.Namespace, output: Output) -> int:
 
 
 def _preview(options: argparse.Namespace, output: Output) -> int:
+    from crosswalk.steps.inspect import preview_file
+
     with opened(options, output, mode="plan") as context:
         result = preview_file(context, options.goal, options.file, options.rows)
         masked = set() if options.unmasked else result.pii_columns
     rows = [
-        [mask(value) if column in masked and value else value for column, value in zip(result.columns, row, strict=True)]
+        [
+            mask(value) if column in masked and value else value
+            for column, value in zip(result.columns, row, strict=True)
+        ]
         for row in result.rows
     ]
     if output.as_json:
@@ -121,7 +143,7 @@ def _preview(options: argparse.Namespace, output: Output) -> int:
     output.table(f"{result.file}: {len(result.columns)} columns", result.columns, rows)
     for date in result.dates:
         output.table(
-            f"Dates of {date['column']} with {date['pattern']}: {date['not_matching']} of {date['checked']} do not match",
+            f"Dates of {date['column']} as {date['pattern']}: {date['not_matching']} of {date['checked']} do not match",
             ["text", "read as (UTC)"],
             [[sample["text"], sample["parsed"] or "does not match"] for sample in date["samples"]],
         )
@@ -131,16 +153,23 @@ def _preview(options: argparse.Namespace, output: Output) -> int:
 
 
 def _read(options: argparse.Namespace, output: Output) -> int:
+    from crosswalk.steps.inspect import read_rows
+
     with opened(options, output, mode="plan", full=True) as context:
         counts = read_rows(context, options.goal, Path(options.to))
     if output.as_json:
         output.json(counts)
     else:
-        output.text(f"{counts['rows']:,} rows written to {counts['to']}, {counts['rejects']:,} rejects to {counts['rejects_to']}.")
+        output.text(
+            f"{counts['rows']:,} rows written to {counts['to']}, "
+            f"{counts['rejects']:,} rejects to {counts['rejects_to']}."
+        )
     return 3 if counts["rejects"] else 0
 
 
 def _status(options: argparse.Namespace, output: Output) -> int:
+    from crosswalk.steps.status import connection_status
+
     if options.connection:
         chosen = [load(options.connection)[0]]
     else:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,6 @@ from crosswalk.cli.show import Output
 from crosswalk.core.errors import ConfigError
 from crosswalk.core.staging import read_json
 from crosswalk.steps import EXIT_CODES, STEPS, record_outcome
-from crosswalk.steps.apply import apply
 from crosswalk.steps.pipeline import run_all
 
 
@@ -91,7 +89,9 @@ def _apply(options: argparse.Namespace, output: Output) -> int:
     with store() as opened_store:
         run = opened_store.run(options.run_id)
     if run is None:
-        raise ConfigError(f'There is no run "{options.run_id}".', remedy="crosswalk runs lists them.", code="unknown_run")
+        raise ConfigError(
+            f'There is no run "{options.run_id}".', remedy="crosswalk runs lists them.", code="unknown_run"
+        )
     waiting = [item["goal"] for item in run["goals"] if item["state"] in ("planned", "held")]
     if not waiting:
         raise ConfigError(
@@ -126,9 +126,10 @@ def _refuse_partial(manifest: Path, run_id: str) -> None:
 
 
 def _apply_goal(context: Any, goal: str) -> None:
-    step: Callable[..., Any] = lambda ctx, name: apply(ctx, name, kept=True)  # noqa: E731
-    result = record_outcome(context, "apply", goal, step)
-    if result is not None and result.state is None:
+    from crosswalk.steps.apply import apply_kept
+
+    result = record_outcome(context, "apply", goal, apply_kept)
+    if result.state is None:
         STEPS["finish"](context, goal)
 
 
@@ -187,7 +188,7 @@ def _rejects(options: argparse.Namespace, output: Output) -> int:
         return 0
     columns = ["file", "line", "column", "reason", "stage", "what to do", *(["raw"] if options.show_raw else [])]
     keys = ["file", "line", "column", "reason", "stage", "message", *(["raw"] if options.show_raw else [])]
-    output.table(f"{len(listed)} rejects of run {options.run_id}", columns, [[row[key] for key in keys] for row in listed])
+    output.table(
+        f"{len(listed)} rejects of run {options.run_id}", columns, [[row[key] for key in keys] for row in listed]
+    )
     return 0
-
-

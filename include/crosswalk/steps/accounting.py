@@ -8,9 +8,7 @@ from crosswalk.core.errors import FatalError
 from crosswalk.core.staging import GoalFolder, read_json
 
 
-def total_counts(
-    folder: GoalFolder, plan: dict[str, Any], quarantined: list[dict[str, Any]]
-) -> dict[str, Any]:
+def total_counts(folder: GoalFolder, plan: dict[str, Any], quarantined: list[dict[str, Any]]) -> dict[str, Any]:
     """Bring the counters of all steps together and check that they add up.
 
     ``rows_read`` counts every primary record that the files hold, those that never became a row included:

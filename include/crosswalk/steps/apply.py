@@ -55,6 +55,11 @@ def apply(context: RunContext, goal_name: str | None, *, kept: bool = False) -> 
     )
 
 
+def apply_kept(context: RunContext, goal_name: str | None) -> StepResult:
+    """Commit a plan that a person saw, exactly as it is, or not at all."""
+    return apply(context, goal_name, kept=True)
+
+
 def _commit(context: RunContext, folder: GoalFolder, lease: Lease) -> Applied | Moved:
     plan = read_json(folder.plan / "plan.json")
     with open_session(folder.temporary, memory_mb=256) as session:

@@ -22,9 +22,7 @@ def authenticate(context: RunContext, goal: str | None = None) -> StepResult:
         finding for finding in check_connection(context.loaded, context.tenant, []) if finding.severity == "error"
     ]
     if errors:
-        raise ConfigError(
-            f"The configuration has {len(errors)} error(s).", findings=errors, connection=context.name
-        )
+        raise ConfigError(f"The configuration has {len(errors)} error(s).", findings=errors, connection=context.name)
     keep_configuration(context)
     context.store.begin_run(context.run_id, context.name, request.mode, request.trigger, context.loaded.fingerprint)
     goals = [goal for goal in context.connection.goals if context.wants(goal)]

@@ -126,7 +126,10 @@ class RunContext:
         except KeyError:
             known = ", ".join(goal.name for goal in self.connection.goals)
             raise ConfigError(
-                f'There is no goal "{name}".', remedy=f"Known goals: {known}.", connection=self.name, code="unknown_goal"
+                f'There is no goal "{name}".',
+                remedy=f"Known goals: {known}.",
+                connection=self.name,
+                code="unknown_goal",
             ) from None
 
     def wants(self, goal: Goal) -> bool:

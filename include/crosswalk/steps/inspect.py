@@ -57,7 +57,9 @@ def _chosen(context: RunContext, goal_name: str | None, file_name: str | None) -
     block = blocks.get(file_name or goal.files[0].name)
     if block is None:
         raise ConfigError(
-            f'Goal "{goal.name}" has no file "{file_name}".', remedy=f"It has: {', '.join(blocks)}.", code="unknown_file"
+            f'Goal "{goal.name}" has no file "{file_name}".',
+            remedy=f"It has: {', '.join(blocks)}.",
+            code="unknown_file",
         )
     return goal, block
 
@@ -108,7 +110,8 @@ def _pii_columns(context: RunContext, goal: ImportProfiles, block: SourceFile) -
     return {
         field.removeprefix(head)
         for field, target in targets
-        if field.startswith(head) and (target not in context.tenant.properties or context.tenant.properties[target].is_pii)
+        if field.startswith(head)
+        and (target not in context.tenant.properties or context.tenant.properties[target].is_pii)
     }
 
 
@@ -157,7 +160,7 @@ def _rows_query(session: Session, folder: GoalFolder, names: list[str]) -> str:
     listed = ", ".join(literal(name) for name in names)
     session.execute(f"SELECT * FROM {table} LIMIT 0")
     lists = [name for name, kind, *_ in session.description or [] if str(kind).endswith("[]") or str(kind) == "list"]
-    joined = "".join(f", array_to_string(\"{name}\", '|') AS \"{name}\"" for name in lists if '"' not in name)
+    joined = "".join(f', array_to_string("{name}", \'|\') AS "{name}"' for name in lists if '"' not in name)
     replaced = f" REPLACE ({joined[2:]})" if joined else ""
     return (
         f"SELECT [{listed}][file_index + 1] AS source_file, line AS source_line, * EXCLUDE (row_id, file_index, line)"

@@ -190,7 +190,9 @@ def _empty_source(goal: ImportProfiles, policy: str, *, rows: int) -> list[str]:
         return []
     text = f"The primary file(s) {goal.files[0].path} hold no rows."
     if policy == "fail":
-        raise ConfigError(text, remedy="Check the export, or set guards.empty_source to warn or ok.", code="empty_source")
+        raise ConfigError(
+            text, remedy="Check the export, or set guards.empty_source to warn or ok.", code="empty_source"
+        )
     return [text]
 
 

@@ -86,7 +86,8 @@ def alert_message(connection: Connection, name: str) -> EmailMessage:
 def send(details: ConnectionDetails, message: EmailMessage, recipients: list[str]) -> None:
     """Deliver over SMTP as an Airflow ``smtp`` connection describes it.
 
-    Extras read: ``disable_ssl``, ``disable_tls`` (STARTTLS otherwise when ``disable_ssl``), ``from_email``, ``timeout``.
+    Extras read: ``disable_ssl``, ``disable_tls`` (STARTTLS otherwise when ``disable_ssl``), ``from_email``,
+    ``timeout``.
 
     Raises:
         ConfigError: the connection lacks a host, or the server refuses sender or recipients.

@@ -80,9 +80,7 @@ def _compute(context: RunContext, goal: ImportProfiles, folder: GoalFolder) -> N
     )
 
 
-def _collect_quarantine(
-    session: Session, folder: GoalFolder, files: list[dict[str, Any]]
-) -> list[dict[str, Any]]:
+def _collect_quarantine(session: Session, folder: GoalFolder, files: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Put what all steps set aside into the plan; returns counts by scope, reason and kind of file."""
     parts = sorted(folder.quarantine.glob("*.parquet"))
     target = folder.plan / "quarantine.parquet"

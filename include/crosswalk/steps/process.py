@@ -29,6 +29,11 @@ def process(context: RunContext, goal_name: str | None) -> StepResult:
             quarantine=folder.quarantine / "process.parquet",
             now_ms=int(context.clock() * 1000),
         )
-    summary = {"rows_in": result.rows_in, "rows_out": result.rows_out, "filtered": result.filtered, "failed": result.failed}
+    summary = {
+        "rows_in": result.rows_in,
+        "rows_out": result.rows_out,
+        "filtered": result.filtered,
+        "failed": result.failed,
+    }
     write_json(done, summary)
     return StepResult(summary=summary)

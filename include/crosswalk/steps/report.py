@@ -69,12 +69,16 @@ def remove_old_runs(folder: Path) -> None:
 def _settle(context: RunContext, goal: str, known: dict[str, Any], crash: str | None) -> None:
     earlier = known.get(goal, {}).get("result") or {}
     upstream = known.get("", {}).get("result", {}).get("error")
-    error = earlier.get("error") or upstream or {
-        "code": "interrupted",
-        "message": crash or "The run ended before this goal could finish; running again is safe.",
-        "file": None,
-        "line": None,
-    }
+    error = (
+        earlier.get("error")
+        or upstream
+        or {
+            "code": "interrupted",
+            "message": crash or "The run ended before this goal could finish; running again is safe.",
+            "file": None,
+            "line": None,
+        }
+    )
     context.store.save_goal_run(context.run_id, goal, "failed", {**earlier, "error": error})
 
 

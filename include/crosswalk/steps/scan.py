@@ -1,8 +1,8 @@
 """Decide which source files an import goal reads: new or changed ones, oldest first.
 
-The ledger remembers of every file its size, time and content hash. Equal size and time means unchanged without reading
-it; a changed time with an equal size is settled by the content. A changed configuration, a changed linked file or a full
-run selects every primary file that is there.
+The ledger remembers of every file its size, time and content hash. Equal size and time means unchanged without
+reading it; a changed time with an equal size is settled by the content. A changed configuration, a changed linked file
+or a full run selects every primary file that is there.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from crosswalk.config.loader import goal_fingerprint
+from crosswalk.config.fingerprint import goal_fingerprint
 from crosswalk.connectors.base import RemoteFile, local_name
 from crosswalk.core.errors import ConfigError, LeaseTakenError
 from crosswalk.core.staging import GoalFolder, write_json
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from crosswalk.config.connection import ImportProfiles, SourceFile
     from crosswalk.connectors.base import Connector
 
-# Times on servers are whole seconds: a file looked at this soon after its time may have changed again within the second.
+# Times on servers are whole seconds: a file looked at this soon after its time may have changed again since.
 RACY_SECONDS = 3
 
 
@@ -67,9 +67,7 @@ def _scan(context: RunContext, goal: ImportProfiles) -> StepResult:
     )
 
 
-def _look_at(
-    context: RunContext, goal: ImportProfiles, state: GoalState, folder: GoalFolder
-) -> list[dict[str, Any]]:
+def _look_at(context: RunContext, goal: ImportProfiles, state: GoalState, folder: GoalFolder) -> list[dict[str, Any]]:
     with context.connector() as connector:
         listed = [(block, connector.list_files(block)) for block in goal.files]
         listed = _within_period(context, listed)
