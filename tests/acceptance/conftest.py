@@ -8,13 +8,17 @@ import pytest
 
 from tests.acceptance.shop import Shop
 from tests.simulators.folder_connector import FolderConnector
+from tests.simulators.postgres import PostgresServer, postgres_server
+
+__all__ = ["postgres_server"]
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def store_uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/store.db"
-    return request.getfixturevalue("postgresql_uri")
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+    return server.new_database()
 
 
 @pytest.fixture

@@ -1,0 +1,68 @@
+"""The whole content of a store as plain data, for comparing two stores; times and run ids are left out."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+from typing import Any
+
+import adbc_driver_postgresql.dbapi
+
+QUERIES = {
+    "profiles": "SELECT profile_id, version, CAST(properties AS TEXT), permission_level FROM profile ORDER BY 1",
+    "identifiers": "SELECT property_id, value, profile_id FROM profile_identifier ORDER BY 1, 2",
+    "row_state": "SELECT goal_id, row_key, row_hash, profile_id, amounts FROM row_state ORDER BY 1, 2",
+    "files": "SELECT goal_id, path, size, modified, sha256, role FROM source_file ORDER BY 1, 2",
+    "goals": "SELECT goal_id, connection, goal, state_version, config_hash FROM goal ORDER BY 1",
+    "batches": "SELECT batch_id, goal_id, config_hash FROM batch ORDER BY batch_no",
+    "changes": (
+        "SELECT b.batch_id, c.profile_id, c.version, c.kind, CAST(c.changes AS TEXT) FROM change_log c "
+        "JOIN batch b ON b.batch_no = c.batch_no ORDER BY b.batch_no, c.profile_id"
+    ),
+    "consent": (
+        "SELECT b.batch_id, c.profile_id, c.objective, c.state, c.file, c.line FROM consent_log c "
+        "JOIN batch b ON b.batch_no = c.batch_no ORDER BY 1, 2, 3"
+    ),
+    "quarantine": (
+        "SELECT run_id, goal, file, line, field, stage, scope, reason, raw FROM quarantine "
+        "ORDER BY run_id, goal, file, line, field, reason"
+    ),
+}
+HELD_LEASES = "SELECT count(*) FROM lease WHERE run_id IS NOT NULL"
+
+
+def _fetch(uri: str, query: str) -> list[list[Any]]:
+    if uri.startswith("sqlite:///"):
+        with closing(sqlite3.connect(uri.removeprefix("sqlite:///"))) as connection:
+            rows = connection.execute(query).fetchall()
+    else:
+        with adbc_driver_postgresql.dbapi.connect(uri) as connection, connection.cursor() as cursor:
+            cursor.execute(query)
+            rows = cursor.fetchall()
+    return [[_plain(value) for value in row] for row in rows]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bytes | memoryview):
+        return bytes(value).hex()
+    if isinstance(value, str) and value[:1] == "{":
+        return json.loads(value)  # documents are compared by content, never as text
+    return value
+
+
+def dump(uri: str) -> dict[str, list[list[Any]]]:
+    """Every table that a run's result consists of."""
+    return {name: _fetch(uri, query) for name, query in QUERIES.items()}
+
+
+def held_leases(uri: str) -> int:
+    """How many leases are still in somebody's hands."""
+    return int(_fetch(uri, HELD_LEASES)[0][0])
+
+
+def integrity(uri: str) -> str:
+    """SQLite's own check of the file; ``ok`` on PostgreSQL, which checks at recovery."""
+    if not uri.startswith("sqlite:///"):
+        return "ok"
+    return str(_fetch(uri, "PRAGMA quick_check")[0][0])

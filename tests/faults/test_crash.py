@@ -1,0 +1,156 @@
+"""A run killed at any seam, and run again, ends where an undisturbed run ends: nothing lost, nothing doubled.
+
+``make test`` kills once at each distinct seam (first and last time it is passed) on both stores;
+``make campaign`` kills at every call. ``CROSSWALK_CRASH_EVERY=1`` does the same here.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.shop import Shop
+from tests.faults.crash import Seams, run_once
+from tests.faults.store_dump import dump, held_leases, integrity
+from tests.simulators.postgres import PostgresServer, postgres_server
+
+__all__ = ["postgres_server"]
+
+GOAL = """
+    row_key: [people.id]
+    mark_done: true
+    processors:
+      - filter: {field: people.city, drop: [Nowhere]}
+    identifiers:
+      - {field: people.email, property: email}
+      - {field: people.id, property: customer_id}
+    create_profiles: true
+    consent: [{field: people.news, objective: newsletter, granted: ["yes"], refused: ["no"]}]
+    mappings:
+      fields:
+        - {field: people.city, property: city}
+        - {field: people.n, property: visits, strategy: sum}
+        - {field: people.tag, property: tags, strategy: add}
+    """
+FIRST = "id,email,city,n,tag,news\n" + "".join(f"{n},p{n}@example.org,Gent,1,a,yes\n" for n in range(20))
+SECOND = (
+    "id,email,city,n,tag,news\n"
+    + "".join(f"{n},p{n}@example.org,Aalst,{n},b,{'no' if n % 3 else 'yes'}\n" for n in range(5, 30))
+    + "31,p31@example.org,Nowhere,1,c,\n32,p32@example.org,Gent,many,c,\nfew,cells\n,,Gent,1,a,\n"
+)
+THIRD = "id,email,city,n,tag,news\n40,p7@example.org,Ieper,5,z,\n41,q41@example.org,Ieper,5,z,no\n"
+RUN = "crashed-run"
+
+
+class Trials:
+    """A prepared shop (one run done, new files waiting) that can be laid out afresh for every trial."""
+
+    def __init__(self, root: Path, new_store: Callable[[Path | None], str]) -> None:
+        self.root = root
+        self.new_store = new_store
+        self.count = 0
+        self.base = self._shop(root / "base", new_store(None))
+        self.base.connection(GOAL)
+        self.base.put("people_1.csv", FIRST)
+        assert self._run(self.base, "first-run", None) == 0
+        self.base.put("people_2.csv", SECOND)
+        self.base.put("people_3.csv", THIRD)
+
+    @staticmethod
+    def _shop(root: Path, uri: str) -> Shop:
+        root.mkdir(parents=True)
+        return Shop(root, uri)
+
+    @staticmethod
+    def _run(shop: Shop, run_id: str, seams: Seams | None) -> int:
+        os.environ["CROSSWALK_STORE"] = shop.store_uri
+        os.environ["CROSSWALK_STAGING"] = str(shop.root / "staging")
+        return run_once(shop, run_id, seams)
+
+    def fresh(self) -> Shop:
+        """A copy of the prepared shop with a store of its own."""
+        self.count += 1
+        root = self.root / f"trial-{self.count}"
+        shop = self._shop(root, self.new_store(root))
+        for name in ("source", "connections"):
+            shutil.rmtree(root / name, ignore_errors=True)
+            shutil.copytree(self.base.root / name, root / name)
+        return shop
+
+    def run(self, shop: Shop, seams: Seams | None = None, run_id: str = RUN) -> int:
+        return self._run(shop, run_id, seams)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def trials(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Trials]:
+    for name in ("CROSSWALK_STORE", "CROSSWALK_STAGING"):
+        monkeypatch.setenv(name, "")
+    monkeypatch.setenv("CROSSWALK_ENGINE_THREADS", "1")
+    if request.param == "sqlite":
+        base = tmp_path / "base.db"
+
+        def new_store(root: Path | None) -> str:
+            if root is None:
+                return f"sqlite:///{base}"
+            for path in tmp_path.glob("base.db*"):
+                shutil.copyfile(path, root / path.name.replace("base", "store"))
+            return f"sqlite:///{root}/store.db"
+
+    else:
+        server: PostgresServer = request.getfixturevalue("postgres_server")
+        template = server.new_database()
+        name = template.rpartition("/")[2]
+        made = iter(range(1, 1_000_000))
+
+        def new_store(root: Path | None) -> str:
+            if root is None:
+                return template
+            copy = f"{name}_{next(made)}"
+            server.execute(f'CREATE DATABASE "{copy}" TEMPLATE "{name}"')
+            return server.uri(copy)
+
+    yield Trials(tmp_path / "shops", new_store)
+
+
+def chosen_points(names: list[str]) -> list[int]:
+    """Numbers of the calls to kill at: the first and last of each name, or every call."""
+    if os.environ.get("CROSSWALK_CRASH_EVERY"):
+        return list(range(1, len(names) + 1))
+    calls: dict[str, list[int]] = defaultdict(list)
+    for number, name in enumerate(names, start=1):
+        calls[name].append(number)
+    return sorted({number for numbers in calls.values() for number in (numbers[0], numbers[-1])})
+
+
+def listing(shop: Shop) -> list[str]:
+    return sorted(path.name for path in (shop.source / "in").iterdir())
+
+
+def test_a_run_killed_at_any_seam_and_run_again_ends_like_an_undisturbed_one(trials: Trials) -> None:
+    undisturbed = trials.fresh()
+    log = undisturbed.root / "seams.log"
+    assert trials.run(undisturbed, Seams(log=log)) == 0
+    expected, files, names = dump(undisturbed.store_uri), listing(undisturbed), log.read_text().splitlines()
+    assert len(expected["profiles"]) == 32
+    assert files == ["people_1.csv.done", "people_2.csv.done", "people_3.csv.done"]
+    assert len(names) > 60, "the harness lost its seams"
+    points = chosen_points(names)
+    for number in points:
+        where = f"killed before call {number} of {len(names)}: {names[number - 1]}"
+        shop = trials.fresh()
+        assert trials.run(shop, Seams(kill_at=number)) == -9, f"{where}: the kill did not fire"
+        assert integrity(shop.store_uri) == "ok", where
+        assert trials.run(shop) == 0, f"{where}: running again failed"
+        assert dump(shop.store_uri) == expected, where
+        assert listing(shop) == files, where
+        assert held_leases(shop.store_uri) == 0, where
+        assert not list(shop.root.rglob("*.part")), where
+        shutil.rmtree(shop.root)
+    print(f"{len(points)} kills, 0 lost, 0 doubled")
