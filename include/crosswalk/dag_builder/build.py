@@ -42,6 +42,7 @@ from crosswalk.config.loader import (
     load_tenant,
 )
 from crosswalk.config.schedule import plan_schedule
+from crosswalk.connectors import KINDS
 from crosswalk.core.errors import ConfigError, FatalError, Finding, RejectedError, RetryableError
 from crosswalk.dag_builder.page import DIRECTIONS, document, document_broken, short
 from crosswalk.operators.apply import ApplyPlanOperator
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+AnyConnection = LoadedConnection | BrokenConnection
 BROKEN_TAG = "broken"
 OFF_TAG = "off"
 MAX_RETRY_DELAY = timedelta(minutes=10)
@@ -82,14 +84,14 @@ def build_dags(folder: Path, only: str | None = None) -> dict[str, DAG]:
     Returns:
         DAGs by id. A file that cannot be used yields a placeholder that shows why.
     """
-    found = _only(folder, only) or load_connections(folder)
-    others = [item for item in found if isinstance(item, LoadedConnection)]
+    alone = _only(folder, only)
+    found = alone or load_connections(folder)
     tenant = _load_tenant()
-    dags = {item.dag_id: _build_one(item, tenant, others) for item in found}
+    dags = {item.dag_id: _build_one(item, tenant, [] if alone else found) for item in found}
     return {only: dags[only]} if only in dags else dags
 
 
-def _only(folder: Path, dag_id: str | None) -> list[LoadedConnection | BrokenConnection]:
+def _only(folder: Path, dag_id: str | None) -> list[AnyConnection]:
     """The connection behind a DAG id, when its file can be told from the first keys alone; else nothing."""
     for path in sorted(folder.glob("*.y*ml")) if dag_id else []:
         if expected_id(path) == dag_id:
@@ -109,9 +111,7 @@ def expected_id(path: Path) -> str:
     return f"{head.get('kind')}__{head.get('id') or slug(path.stem)}"
 
 
-def _build_one(
-    item: LoadedConnection | BrokenConnection, tenant: LoadedTenant | ConfigError, others: list[LoadedConnection]
-) -> DAG:
+def _build_one(item: AnyConnection, tenant: LoadedTenant | ConfigError, others: list[AnyConnection]) -> DAG:
     error: Exception
     if isinstance(item, LoadedConnection):
         try:
@@ -288,12 +288,12 @@ def _load_tenant() -> LoadedTenant | ConfigError:
 
 
 def _findings(
-    loaded: LoadedConnection, tenant: LoadedTenant | ConfigError, others: list[LoadedConnection]
+    loaded: LoadedConnection, tenant: LoadedTenant | ConfigError, others: list[AnyConnection]
 ) -> list[Finding]:
     """What the check says about the connection; a tenant model that cannot be read is an error of each connection."""
     if isinstance(tenant, ConfigError):
         return tenant.findings or [Finding("error", tenant.code, str(tenant))]
-    return check_connection(loaded, tenant, others)
+    return check_connection(loaded, tenant, others, kinds=KINDS.names)
 
 
 def _goal_text(goal: Goal) -> str:
@@ -301,7 +301,7 @@ def _goal_text(goal: Goal) -> str:
     return f"{DIRECTIONS[goal.direction]} goal {goal.name}{state}"
 
 
-def broken_dag(broken: LoadedConnection | BrokenConnection, error: Exception) -> DAG:
+def broken_dag(broken: AnyConnection, error: Exception) -> DAG:
     """A DAG that stands for a file that cannot be used: its page and its only task say why."""
     with DAG(
         dag_id=broken.dag_id,

@@ -110,10 +110,10 @@ class StepOperator(BaseOperator):
         try:
             result = self._run(context)
         except CrosswalkError as error:
-            raise told(error, self.log) from told_cause(error, self.log)
+            raise told(error, self.log) from (error.__cause__ if _debugging() else None)
         except _NETWORK as error:
             wrapped = RetryableError(f"The network failed ({type(error).__name__}).", connection=self.connection)
-            raise told(wrapped, self.log) from told_cause(error, self.log)
+            raise told(wrapped, self.log) from (error if _debugging() else None)
         if result.state is not None:
             raise AirflowSkipException(f"{result.state}: {result.reason}" if result.reason else result.state)
         return result.summary
@@ -144,7 +144,7 @@ def told(error: CrosswalkError, log: logging.Logger) -> CrosswalkError:
     as one log line, without the texts of the original error, which may quote a customer's value.
     """
     log.error("Help: docs/troubleshooting.md#%s", error.code)
-    if log.isEnabledFor(logging.DEBUG):
+    if _debugging():
         return error
     cause = error.__cause__
     if isinstance(error, FatalError) and error.code == "unexpected" and cause is not None:
@@ -155,6 +155,8 @@ def told(error: CrosswalkError, log: logging.Logger) -> CrosswalkError:
     return error.with_traceback(None)
 
 
-def told_cause(error: BaseException, log: logging.Logger) -> BaseException | None:
-    """What to chain behind an error: its cause at debug level, else nothing."""
-    return error.__cause__ if log.isEnabledFor(logging.DEBUG) else None
+def _debugging() -> bool:
+    """Whether Airflow logs at debug level, where the whole chain of errors may be shown."""
+    from airflow.sdk.configuration import conf
+
+    return str(conf.get("logging", "logging_level", fallback="INFO")).upper() == "DEBUG"
