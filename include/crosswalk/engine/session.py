@@ -13,6 +13,7 @@ from crosswalk.core.errors import FatalError, RetryableError
 from crosswalk.core.staging import durable
 
 Session = duckdb.DuckDBPyConnection
+BadInput = duckdb.InvalidInputException  # the engine's reader met text that it cannot take
 BATCH_ROWS = 50_000
 
 

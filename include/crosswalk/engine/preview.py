@@ -1,0 +1,67 @@
+"""First rows and date values of a staged file, for a person; what is shown went through the reader of every run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from crosswalk.engine.read import StagedFile
+from crosswalk.engine.session import Session, identifier, literal
+
+
+def preview(session: Session, staged: StagedFile, rows: int = 10) -> tuple[list[str], list[list[str]]]:
+    """The columns of a staged file and its first rows, as text.
+
+    Example:
+        >>> columns, first = preview(session, staged, rows=5)
+    """
+    if not staged.columns:
+        return [], []
+    names = ", ".join(map(identifier, staged.columns))
+    found = session.execute(
+        f"SELECT {names} FROM read_parquet({literal(staged.path)})"
+        f" ORDER BY {identifier(staged.record_column)} LIMIT {int(rows)}"
+    ).fetchall()
+    return list(staged.columns), [list(row) for row in found]
+
+
+def preview_dates(
+    session: Session, staged: StagedFile, column: str, pattern: str | None, timezone: str, samples: int = 10
+) -> dict[str, Any]:
+    """How the dates of one column are understood with a pattern and a zone, before anything is imported.
+
+    Args:
+        session: the engine.
+        staged: the file as read.
+        column: one of its columns.
+        pattern: strptime pattern, or None for ISO 8601 and epochs.
+        timezone: zone of values without an offset.
+        samples: how many distinct values to show; those that do not match come first.
+
+    Returns:
+        ``samples``: list of ``value``, ``parsed`` (ISO 8601 in UTC, or None) and ``rows``; and the counts of rows
+        ``matching``, ``not_matching`` and ``empty``.
+    """
+    from crosswalk.engine.functions import parse_datetime
+
+    name = identifier(column)
+    session.execute(f"""
+        CREATE OR REPLACE TEMP TABLE date_preview AS
+        SELECT value, rows, try_cast({parse_datetime("value", pattern, timezone)} AS BIGINT) AS moment
+        FROM (
+            SELECT {name} AS value, count(*) AS rows, min({identifier(staged.record_column)}) AS first
+            FROM read_parquet({literal(staged.path)}) WHERE trim({name}) <> '' GROUP BY value
+        ) ORDER BY moment IS NOT NULL, first""")
+    shown = session.execute(f"""
+        SELECT value, strftime(make_timestamp_ms(moment), '%Y-%m-%dT%H:%M:%S.%gZ'), rows
+        FROM date_preview LIMIT {int(samples)}""").fetchall()
+    counts = session.execute("""
+        SELECT coalesce(sum(rows) FILTER (WHERE moment IS NOT NULL), 0)::BIGINT,
+               coalesce(sum(rows) FILTER (WHERE moment IS NULL), 0)::BIGINT FROM date_preview""").fetchone()
+    session.execute("DROP TABLE date_preview")
+    matching, not_matching = counts or (0, 0)
+    return {
+        "samples": [{"value": value, "parsed": parsed, "rows": rows} for value, parsed, rows in shown],
+        "matching": matching,
+        "not_matching": not_matching,
+        "empty": staged.rows - matching - not_matching,
+    }
