@@ -1,0 +1,85 @@
+"""Every shipped example runs as it is, against a real SFTP server, and leaves what its ``expected.json`` says."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from crosswalk.cli import main
+from tests.simulators import sftp_server
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLES = sorted(path.parent for path in (ROOT / "examples").glob("*/connection.yaml"))
+Command = Callable[..., Any]
+
+pytestmark = pytest.mark.system
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sftp_server.SftpServer]:
+    folder = tmp_path_factory.mktemp("sftp")
+    with sftp_server.running(folder / "root", folder / "state") as running:
+        yield running
+
+
+@pytest.fixture
+def run_example(
+    server: sftp_server.SftpServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Callable[[Path], Command]:
+    """Lays an example out on the server; returns a function that runs commands of ``crosswalk`` on it."""
+
+    def lay_out(example: Path) -> Command:
+        inside = server.root / "in"
+        shutil.rmtree(inside, ignore_errors=True)
+        shutil.copytree(example / "files", inside)
+        monkeypatch.setenv("AIRFLOW_CONN_EXAMPLE_SFTP", server.connection_json())
+        monkeypatch.setenv("CROSSWALK_STORE", f"sqlite:///{tmp_path / 'store.db'}")
+        monkeypatch.setenv("CROSSWALK_STAGING", str(tmp_path / "staging"))
+        monkeypatch.setenv("CROSSWALK_CONNECTIONS", str(example))
+        monkeypatch.setenv("CROSSWALK_TENANT", str(example / "tenant"))
+        return command
+
+    def command(*arguments: str) -> Any:
+        capsys.readouterr()
+        code = main([*arguments, "--json"])
+        return code, json.loads(capsys.readouterr().out)
+
+    return lay_out
+
+
+def missing_from(expected: dict[str, Any], counts: dict[str, Any]) -> dict[str, Any]:
+    """What is expected and not so, with what is there instead."""
+    return {key: counts.get(key) for key, value in expected.items() if counts.get(key) != value}
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
+def test_an_example_does_what_it_says(example: Path, run_example: Callable[[Path], Command]) -> None:
+    crosswalk = run_example(example)
+    expected = json.loads((example / "expected.json").read_text(encoding="utf-8"))
+    code, findings = crosswalk("check", "connection")
+    assert (code, [f["message"] for f in findings if f["severity"] in {"error", "warning"}]) == (0, [])
+
+    _, run = crosswalk("run", "connection")
+    assert run["state"] == expected["state"], run
+    counts = {goal["goal"]: goal["counts"] for goal in run["goals"]}
+    assert {name: missing_from(wanted, counts[name]) for name, wanted in expected["goals"].items()} == {
+        name: {} for name in expected["goals"]
+    }
+    for identifier, properties in expected["profiles"].items():
+        _, profile = crosswalk("profile", "show", identifier)
+        held = profile["properties"]
+        assert {name: held.get(name) for name in properties} == properties, identifier
+    for identifier in expected.get("nobody", []):
+        code, _ = crosswalk("profile", "show", identifier)
+        assert code == 1, f"{identifier} should not exist"
+
+    _, again = crosswalk("run", "connection")
+    assert again["state"] == "nothing_new", again
