@@ -39,9 +39,9 @@ class ConflictError(RetryableError):
 
 
 class UniqueError(FatalError):
-    """A unique key exists already."""
+    """A batch holds one key twice, where keys of stored rows are looked at first: the plan is wrong."""
 
-    code = "store_unique"
+    code = "store_repeated_key"
 
 
 @dataclass(frozen=True)

@@ -176,11 +176,11 @@ class Changes(Ledger):
             updates.write(planned.filter(pc.equal(outcome, "updated")))
             log.write(planned.filter(pc.not_equal(outcome, "unchanged")))
             self._compare_unchanged(planned.filter(pc.equal(outcome, "unchanged")))
+        log.finish()  # its key is what notices a plan that lists a profile twice
         for sink in (updates, inserts):
             missed = sink.rows - sink.finish()
             if missed:
                 raise _OvertakenError("version", missed)
-        log.finish()
 
     def _compare_unchanged(self, planned: pa.RecordBatch) -> None:
         """A profile that stays as it is must still be the one that was compared; it is read, not written."""

@@ -276,6 +276,7 @@ def _with_timeout(uri: str) -> str:
 
 _FOUND = pa.schema([("found", pa.int64())])
 _AGAIN = "Run again; nothing was written."
+_TWICE = ("was given one key twice", "Nothing was written; please report it.", "store_repeated_key")
 _MEANINGS: dict[str, tuple[type[CrosswalkError], str, str, str]] = {
     "40": (ConflictError, "kept running into other writers (deadlock)", _AGAIN, "store_conflict"),
     "55P03": (RetryableError, "is locked: another process kept writing to it", _AGAIN, "store_locked"),
@@ -291,6 +292,6 @@ _MEANINGS: dict[str, tuple[type[CrosswalkError], str, str, str]] = {
         "Make the user the owner of the database, or grant CREATE on it.",
         "store_rights",
     ),
-    "23505": (UniqueError, "has this key already", "", "store_unique"),
-    "21000": (FatalError, "was given one key twice in one batch", "Please report it.", "store_repeated_key"),
+    "23505": (UniqueError, *_TWICE),
+    "21000": (UniqueError, *_TWICE),
 }

@@ -242,7 +242,13 @@ _MEANINGS: list[tuple[str, type[CrosswalkError], str, str, str]] = [
         "store_locked",
     ),
     ("disk is full", RetryableError, "The disk of the store {path} is full.", _FREE, "disk_full"),
-    ("UNIQUE constraint", UniqueError, "A key exists already in the store {path}.", "", "store_unique"),
+    (
+        "UNIQUE constraint",
+        UniqueError,
+        "The store {path} was given one key twice.",
+        "Nothing was written; please report it.",
+        "store_repeated_key",
+    ),
     (
         "not a database",
         FatalError,
