@@ -88,7 +88,7 @@ class Connector(Protocol):
     ) -> None:
         """Same as ``close``."""
 
-    def check(self, goals: Sequence[Goal] = ()) -> list[Right]:
+    def check(self, goals: Sequence[Goal] = (), *, try_writing: bool = True) -> list[Right]:
         """Try login and the rights that the goals need; failures are answers, not errors."""
 
     def list_files(self, source: SourceFile) -> list[RemoteFile]:

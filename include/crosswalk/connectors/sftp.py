@@ -77,10 +77,10 @@ class SftpConnector:
 
     # -- rights
 
-    def check(self, goals: Sequence[Goal] = ()) -> list[Right]:
+    def check(self, goals: Sequence[Goal] = (), *, try_writing: bool = True) -> list[Right]:
         """Try the login, the listing of each folder, and writing where files are renamed or archived.
 
-        Writing is tried with an empty file of our own, which is removed at once.
+        Writing is tried with an empty file of our own, which is removed at once; plans leave that out.
         """
         try:
             key = self.open().session.host_key()
@@ -90,7 +90,7 @@ class SftpConnector:
         login = Right("login", True, f"{sftp_errors.place(self.details)} as {user}, host key {key}.")
         try:
             read = sorted({folder_of(file) for goal in goals for file in goal.files})
-            written = sorted({folder for goal in goals for folder in _written(goal)})
+            written = sorted({folder for goal in goals for folder in _written(goal)}) if try_writing else []
         except ConfigError as error:
             return [login, Right("paths", False, str(error), error)]
         return [

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from crosswalk.core.errors import ConfigError, CrosswalkError, RetryableError
+from crosswalk.transport.background_hash import BackgroundSha256
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _LONGEST_STEM = 160
@@ -46,7 +47,7 @@ class PartFile:
         self.path = path
         self.have = 0
         self._handle = handle
-        self._sha256 = hashlib.sha256()
+        self._sha256 = BackgroundSha256()
 
     @classmethod
     def open(cls, final: Path, version: str, *, resume: bool) -> PartFile:
@@ -89,7 +90,8 @@ class PartFile:
         self._handle.seek(0)
         self._handle.truncate()
         self.have = 0
-        self._sha256 = hashlib.sha256()
+        self._sha256.close()
+        self._sha256 = BackgroundSha256()
 
     def peek(self, offset: int, size: int) -> bytes:
         """Bytes that are already in the file."""
@@ -132,6 +134,7 @@ class PartFile:
 
     def close(self) -> None:
         """Leave the partial file for a later try."""
+        self._sha256.close()
         try:
             self._handle.close()
         except OSError as error:
@@ -139,6 +142,7 @@ class PartFile:
 
     def discard(self) -> None:
         """Remove the partial file."""
+        self._sha256.close()
         self.path.unlink(missing_ok=True)
         try:
             self._handle.close()

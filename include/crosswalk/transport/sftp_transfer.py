@@ -19,6 +19,7 @@ import asyncssh
 from crosswalk.core.errors import ConfigError, RetryableError
 from crosswalk.core.names import display
 from crosswalk.transport import sftp_errors
+from crosswalk.transport.background_hash import BackgroundSha256
 from crosswalk.transport.details import ConnectionDetails
 from crosswalk.transport.part_file import PartFile, disk_full, local_errors, version_of
 
@@ -192,8 +193,8 @@ class Uploader:
         folder, name = posixpath.split(remote)
         temporary = posixpath.join(folder, f".{name[:100]}.{secrets.token_hex(6)}.part")
         try:
-            size, sha256 = await self._send(local, temporary)
-            await self._compare(temporary, size, sha256 if read_back else None)
+            size, sha256 = await self._send(local, temporary, BackgroundSha256() if read_back else None)
+            await self._compare(temporary, size, sha256)
             await self._publish(temporary, remote, overwrite)
         except BaseException:
             # Best effort: after a cut nothing can be removed. A name with a dot and .part is never taken for a file.
@@ -203,28 +204,31 @@ class Uploader:
             raise
         return size
 
-    async def _send(self, local: Path, temporary: str) -> tuple[int, str]:
-        sha256, size = hashlib.sha256(), 0
+    async def _send(self, local: Path, temporary: str, sha256: BackgroundSha256 | None) -> tuple[int, str | None]:
+        size = 0
         waiting: deque[asyncio.Task[int]] = deque()
         ahead = max(2, _BYTES_UNDER_WAY // self._block)
-        with local.open("rb") as source:
-            async with self._client.open(temporary, "xb", block_size=0) as file:
-                try:
+        try:
+            with local.open("rb") as source:
+                async with self._client.open(temporary, "xb", block_size=0) as file:
                     while chunk := source.read(self._block):
                         if len(waiting) >= ahead:
                             await waiting.popleft()
                             self._progressed()
                         waiting.append(asyncio.ensure_future(file.write(chunk, size)))
-                        sha256.update(chunk)
+                        if sha256 is not None:
+                            sha256.update(chunk)
                         size += len(chunk)
                     while waiting:
                         await waiting.popleft()
                         self._progressed()
-                finally:
-                    await _drop(list(waiting))
-                with suppress(asyncssh.SFTPOpUnsupported):
-                    await file.fsync()
-        return size, sha256.hexdigest()
+                    with suppress(asyncssh.SFTPOpUnsupported):
+                        await file.fsync()
+            return size, sha256.hexdigest() if sha256 is not None else None
+        finally:
+            await _drop(list(waiting))
+            if sha256 is not None:
+                sha256.close()
 
     async def _compare(self, temporary: str, size: int, sha256: str | None) -> None:
         there = (await self._client.stat(temporary)).size
