@@ -14,6 +14,7 @@ import logging
 import os
 import re
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,7 @@ from airflow.sdk import (
     RetryRule,
     TaskGroup,
 )
+from airflow.sdk.definitions.param import ParamsDict
 
 from crosswalk.config.checks import check_connection
 from crosswalk.config.connection import slug
@@ -55,8 +57,11 @@ from crosswalk.operators.process import ProcessRowsOperator
 from crosswalk.operators.refuse import RefuseConnectionOperator
 from crosswalk.operators.report import ReportCrash, ReportOperator, finished_uri
 from crosswalk.operators.scan import ScanFilesOperator
+from crosswalk.operators.step import StepOperator
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from crosswalk.config.connection import Connection, Goal
 
 log = logging.getLogger(__name__)
@@ -84,22 +89,23 @@ def build_dags(folder: Path, only: str | None = None) -> dict[str, DAG]:
     Returns:
         DAGs by id. A file that cannot be used yields a placeholder that shows why.
     """
-    alone = _only(folder, only)
-    found = alone or load_connections(folder)
+    if alone := _only(folder, only):
+        return {alone.dag_id: _build_one(alone, list)}  # a task needs no page
+    found = load_connections(folder)
     tenant = _load_tenant()
-    dags = {item.dag_id: _build_one(item, tenant, [] if alone else found) for item in found}
+    dags = {item.dag_id: _build_one(item, partial(_findings, item, tenant, found)) for item in found}
     return {only: dags[only]} if only in dags else dags
 
 
-def _only(folder: Path, dag_id: str | None) -> list[AnyConnection]:
-    """The connection behind a DAG id, when its file can be told from the first keys alone; else nothing."""
+def _only(folder: Path, dag_id: str | None) -> LoadedConnection | None:
+    """The connection behind a DAG id, when its file can be told from the first keys alone and is in order."""
     for path in sorted(folder.glob("*.y*ml")) if dag_id else []:
         if expected_id(path) == dag_id:
             try:
-                return [load_connection(path)]
+                return load_connection(path)
             except ConfigError:
-                return []
-    return []
+                return None
+    return None
 
 
 def expected_id(path: Path) -> str:
@@ -111,11 +117,11 @@ def expected_id(path: Path) -> str:
     return f"{head.get('kind')}__{head.get('id') or slug(path.stem)}"
 
 
-def _build_one(item: AnyConnection, tenant: LoadedTenant | ConfigError, others: list[AnyConnection]) -> DAG:
+def _build_one(item: AnyConnection, check: Callable[[], list[Finding]]) -> DAG:
     error: Exception
     if isinstance(item, LoadedConnection):
         try:
-            return build_dag(item, _findings(item, tenant, others))
+            return build_dag(item, check())
         except Exception as unexpected:  # noqa: BLE001 - whatever is wrong with one file must not hide the others
             error = unexpected
     else:
@@ -153,8 +159,9 @@ def build_dag(loaded: LoadedConnection, findings: list[Finding]) -> DAG:
     )
     with dag:
         _add_tasks(connection, place)
-    # After the tasks on purpose: a task copies the params that its DAG has when it is made, and serialises them again.
-    dag.params = run_params(connection)
+    # After the tasks, because a task copies the params that its DAG has when it is made, and serialises them again; and
+    # past the validator, which checks the same six schemas for each connection at more cost than all the rest.
+    object.__setattr__(dag, "params", ParamsDict(run_params(connection)))
     return dag
 
 
@@ -162,7 +169,7 @@ def _add_tasks(connection: Connection, place: dict[str, str]) -> None:
     authenticate = AuthenticateOperator(task_id="authenticate", **place)
     report = ReportOperator(task_id="report", trigger_rule="all_done", **place)
     earlier: list[str] = []
-    previous: FinishFilesOperator | None = None
+    previous: StepOperator | None = None
     for goal in connection.goals:
         with TaskGroup(group_id=_group_id(goal.name), tooltip=_goal_text(goal)):
             scan = ScanFilesOperator(
@@ -173,7 +180,7 @@ def _add_tasks(connection: Connection, place: dict[str, str]) -> None:
                 trigger_rule="all_done" if previous else "all_success",
                 **place,
             )
-            last = scan
+            last: StepOperator = scan
             for operator in _goal_operators(goal):
                 task = operator(task_id=operator.step, goal=goal.name, **place)
                 last >> task
@@ -266,7 +273,7 @@ def _timetable(connection: Connection) -> Any:
     if spec.kind == "after":
         return [Asset(uri=finished_uri(name)) for name in spec.after]
     if spec.kind == "interval":
-        return DeltaTriggerTimetable(timedelta(minutes=spec.minutes))
+        return DeltaTriggerTimetable(timedelta(minutes=spec.minutes or 0))
     if len(spec.crons) == 1:
         return CronTriggerTimetable(spec.crons[0], timezone=spec.timezone)
     return MultipleCronTriggerTimetable(*spec.crons, timezone=spec.timezone)
@@ -287,10 +294,10 @@ def _load_tenant() -> LoadedTenant | ConfigError:
         return error
 
 
-def _findings(
-    loaded: LoadedConnection, tenant: LoadedTenant | ConfigError, others: list[AnyConnection]
-) -> list[Finding]:
+def _findings(loaded: AnyConnection, tenant: LoadedTenant | ConfigError, others: list[AnyConnection]) -> list[Finding]:
     """What the check says about the connection; a tenant model that cannot be read is an error of each connection."""
+    if isinstance(loaded, BrokenConnection):
+        return loaded.error.findings
     if isinstance(tenant, ConfigError):
         return tenant.findings or [Finding("error", tenant.code, str(tenant))]
     return check_connection(loaded, tenant, others, kinds=KINDS.names)

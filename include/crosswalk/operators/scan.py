@@ -44,7 +44,7 @@ class ScanFilesOperator(StepOperator):
 
     def run_step(self, run: RunContext, context: Context) -> StepResult:
         """Look at the files, unless this goal must not start."""
-        if self.authenticated_by and not self._authenticated(context):
+        if self.authenticated_by and not self._succeeded(self.authenticated_by, context):
             raise AirflowSkipException(
                 f"Task {self.authenticated_by} did not succeed, so there is nothing to read from."
             )
@@ -52,10 +52,10 @@ class ScanFilesOperator(StepOperator):
             raise AirflowSkipException(f"stop_on_failure: goal {', '.join(bad)} did not end well.")
         return super().run_step(run, context)
 
-    def _authenticated(self, context: Context) -> bool:
+    def _succeeded(self, task_id: str, context: Context) -> bool:
         ti, run_id = context["ti"], context["run_id"]
-        states = ti.get_task_states(dag_id=ti.dag_id, task_ids=[self.authenticated_by], run_ids=[run_id])
-        return str(states.get(run_id, {}).get(self.authenticated_by)) == "success"
+        states = ti.get_task_states(dag_id=ti.dag_id, task_ids=[task_id], run_ids=[run_id])
+        return str(states.get(run_id, {}).get(task_id)) == "success"
 
     def _bad_goals(self, run: RunContext) -> list[str]:
         goals = (run.store.run(run.run_id) or {}).get("goals", [])

@@ -7,7 +7,6 @@ its reason, an error stays what it is so that the retry policy can tell "try aga
 
 from __future__ import annotations
 
-import logging
 import traceback
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -137,7 +136,7 @@ class StepOperator(BaseOperator):
         return STEPS[self.step](run, self.goal)
 
 
-def told(error: CrosswalkError, log: logging.Logger) -> CrosswalkError:
+def told(error: CrosswalkError, log: Any) -> CrosswalkError:
     """Prepare an error for Airflow's log: the message is the whole story.
 
     Below debug level the traceback is taken off. An unexpected error keeps the places it passed (file, line, function)
