@@ -88,7 +88,7 @@ def _link_problem(
 def nested_files(goal: ImportProfiles) -> set[str]:
     """Names of the files with possibly many rows per primary row: nested ones and what hangs on those."""
     nested: set[str] = set()
-    for file in goal.files:
+    for file in goal.files[1:]:
         parents = {target.partition(".")[0] for target in file.link.values()}
         if file.nested or parents & nested:
             nested.add(file.name)

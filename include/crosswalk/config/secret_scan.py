@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 from crosswalk.config.strict_yaml import Document, Path_
@@ -24,20 +25,29 @@ _SECRET_KEY = re.compile(
 )
 # Keys that name a column, a property or a connection rather than hold the secret itself.
 _REFERENCE_KEY = re.compile(r"(?:_|^)(?:field|fields|column|columns|property|properties|conn_id|objective)$")
-_SECRET_VALUES = (
-    re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY"),
-    re.compile(r"PuTTY-User-Key-File"),
-    re.compile(r"://[^/\s?#\"'<>@:]*:[^/\s?#\"'<>]+@"),
-    re.compile(r"(?i)\b(?:password|passwd|pwd|passphrase|(?:client|consumer)_?secret|secret|token|api_?key)=[^\s&;,]"),
-    re.compile(r"\bAKIA[0-9A-Z]{16}\b|\bgh[pousr]_[A-Za-z0-9]{30,}|\bgithub_pat_\w{20,}|\bxox[abprs]-[\w-]{10,}"),
-    re.compile(r"\beyJ[\w-]{8,}\.[\w-]{8,}\."),
-    re.compile(r"(?i)\bbearer\s+(?=\S*\d)[A-Za-z0-9+/_.~-]{16,}|\bauthorization:\s*basic\s+\S{8,}"),
+_SECRET_VALUE = re.compile(
+    "|".join(
+        (
+            r"-----BEGIN [A-Z ]*PRIVATE KEY|PuTTY-User-Key-File",
+            r"://[^/\s?#\"'<>@:]*:[^/\s?#\"'<>]+@",
+            r"(?i:\b(?:password|passwd|pwd|passphrase|(?:client|consumer)_?secret|secret|token|api_?key)=[^\s&;,])",
+            r"\bAKIA[0-9A-Z]{16}\b|\bgh[pousr]_[A-Za-z0-9]{30,}|\bgithub_pat_\w{20,}|\bxox[abprs]-[\w-]{10,}",
+            r"\beyJ[\w-]{8,}\.[\w-]{8,}\.",
+            r"(?i:\bbearer\s+(?=\S*\d)[A-Za-z0-9+/_.~-]{16,}|\bauthorization:\s*basic\s+\S{8,})",
+        )
+    )
+)
+# One of these is in every text that the pattern finds; looking for them first is many times faster.
+_MARKS: tuple[str, ...] = (
+    *("private key", "putty-user", "://", "=", "bearer", "authorization", "eyj", "akia", "xox"),
+    *("ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat"),
 )
 _COMMENT = re.compile(
     r"^[^\"'\n]*?#\s*(?:-\s*)?[\"']?(?P<key>[A-Za-z][\w. -]{0,40}?)[\"']?\s*[:=]\s*(?P<value>\S+)\s*$"
 )
 
 
+@lru_cache(maxsize=4096)
 def is_secret_key(key: str) -> bool:
     """Whether a key's name says that its value is a secret."""
     plain = unicodedata.normalize("NFKC", key)
@@ -48,7 +58,8 @@ def is_secret_key(key: str) -> bool:
 
 def is_secret_value(value: str) -> bool:
     """Whether a text is a secret by its own form: a private key, a login inside a URL, a known kind of token."""
-    return any(pattern.search(value) for pattern in _SECRET_VALUES)
+    low = value.lower()
+    return any(mark in low for mark in _MARKS) and _SECRET_VALUE.search(value) is not None
 
 
 def refuse_secrets(document: Document, *, keys_are_names: bool = False) -> None:
@@ -63,8 +74,9 @@ def refuse_secrets(document: Document, *, keys_are_names: bool = False) -> None:
     if document.data is not None:
         for path, key in _literals(document.data, keys_are_names):
             lines.setdefault(document.line(*path), f"The value of `{display(key, 60)}` looks like a secret.")
-    for number, text in enumerate(document.text.splitlines(), start=1):
-        if is_secret_value(text) or _is_secret_comment(text):
+    suspect = is_secret_value(document.text)
+    for number, text in enumerate(document.text.split("\n"), start=1):
+        if (suspect and is_secret_value(text)) or _is_secret_comment(text):
             lines.setdefault(number, "This line looks like it holds a secret.")
     for line, message in sorted(lines.items()):
         document.add(CODE, f"{message} {_REMEDY}", line)
