@@ -47,11 +47,15 @@ def run_message(
     if run_url:
         lines += ["", f"The run in Airflow: {run_url}"]
     message = EmailMessage()
-    message["Subject"] = f"[Crosswalk] {connection.title}: {STATE_TEXT.get(state, state)}"
+    message["Subject"] = _subject(connection, STATE_TEXT.get(state, state))
     message["Date"] = formatdate(localtime=False)
     message["Message-ID"] = make_msgid(domain="crosswalk.invalid")
     message.set_content("\n".join(lines) + "\n")
     return message
+
+
+def _subject(connection: Connection, what: str) -> str:
+    return f"[Crosswalk] {' '.join(connection.title.split())}: {what}"
 
 
 def _goal_lines(goal: dict[str, Any]) -> list[str]:
@@ -76,7 +80,7 @@ def _goal_lines(goal: dict[str, Any]) -> list[str]:
 def alert_message(connection: Connection, name: str) -> EmailMessage:
     """The mail of ``crosswalk test-alert``."""
     message = EmailMessage()
-    message["Subject"] = f"[Crosswalk] {connection.title}: test alert"
+    message["Subject"] = _subject(connection, "test alert")
     message["Date"] = formatdate(localtime=False)
     message["Message-ID"] = make_msgid(domain="crosswalk.invalid")
     message.set_content(f'Alerts of connection "{connection.title}" ({name}) reach this address.\n')
