@@ -29,8 +29,8 @@ def short_number(number: int) -> str:
     """A large number in short form: 103,412 is 103K; exact below a thousand."""
     for size, letter in ((1_000_000_000, "B"), (1_000_000, "M"), (1_000, "K")):
         if number >= size:
-            value = number / size
-            return f"{value:.1f}{letter}" if value < 10 else f"{int(value)}{letter}"
+            tenths = number * 10 // size
+            return f"{tenths // 10}.{tenths % 10}{letter}" if tenths < 100 else f"{tenths // 10}{letter}"
     return str(number)
 
 

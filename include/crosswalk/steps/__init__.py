@@ -1,8 +1,8 @@
 """Layer 4: one file per step of a run; no Airflow. The command line and the operators call these.
 
 A step is a function of the run context and a goal's name; it reads what earlier steps left in the staging folder,
-leaves its own result there and returns small counts. A retry of any step gives the same bytes. ``STEPS`` wraps each step
-so that its state, counts, time and error are in the store whatever happens next.
+leaves its own result there and returns small counts. A retry of any step gives the same bytes. ``STEPS`` wraps each
+step so that its state, counts, time and error are in the store whatever happens next.
 """
 
 from __future__ import annotations
