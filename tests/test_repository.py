@@ -45,25 +45,23 @@ MACHINE_TRACES = re.compile(
         ]
     )
 )
-PLUGINS = [
-    {"name": name}
-    for name in (
-        "AWSKeyDetector",
-        "AzureStorageKeyDetector",
-        "BasicAuthDetector",
-        "GitHubTokenDetector",
-        "GitLabTokenDetector",
-        "JwtTokenDetector",
-        "NpmDetector",
-        "PrivateKeyDetector",
-        "PypiTokenDetector",
-        "SendGridDetector",
-        "SlackDetector",
-        "StripeDetector",
-        "TwilioKeyDetector",
-        "KeywordDetector",
-    )
-]
+# Recognised by their own form, wherever they stand.
+TOKENS = (
+    "AWSKeyDetector",
+    "AzureStorageKeyDetector",
+    "GitHubTokenDetector",
+    "GitLabTokenDetector",
+    "JwtTokenDetector",
+    "NpmDetector",
+    "PrivateKeyDetector",
+    "PypiTokenDetector",
+    "SendGridDetector",
+    "SlackDetector",
+    "StripeDetector",
+    "TwilioKeyDetector",
+)
+# Recognised by what stands beside them; tests are full of planted ones.
+WORDS = ("BasicAuthDetector", "KeywordDetector")
 # Words that make plain that a value is made up; every example and planted secret carries one.
 MADE_UP = re.compile(
     r"example|planted|canary|not-a-|dummy|fake|sample|secret-of-|wrong|hunter2|change-?me|correct|demo|test|s3cret|pragma",
@@ -105,16 +103,18 @@ def machine_traces(text: str) -> list[str]:
     return [match.group(0) for match in MACHINE_TRACES.finditer(text)]
 
 
-def secrets_in(path: Path) -> list[str]:
-    """What detect-secrets finds in one file, made-up values aside."""
+def secrets_in(path: Path, *, words: bool = True) -> list[str]:
+    """What detect-secrets finds in one file; made-up values, prose and the word "password" itself are none."""
     collection = SecretsCollection()
-    with transient_settings({"plugins_used": PLUGINS}):
+    names = (*TOKENS, *WORDS) if words else TOKENS
+    with transient_settings({"plugins_used": [{"name": name} for name in names]}):
         collection.scan_file(str(path))
     lines = path.read_bytes().decode("utf-8", "replace").splitlines()
     found = []
     for _, secret in collection:
         line = lines[secret.line_number - 1] if secret.line_number <= len(lines) else ""
-        if not MADE_UP.search(line):
+        value = secret.secret_value or ""
+        if not MADE_UP.search(line) and " " not in value and value.lower() != "password":
             found.append(f"line {secret.line_number}: {secret.type}")
     return sorted(found)
 
@@ -143,7 +143,11 @@ def test_no_file_names_a_machine_or_a_package_registry() -> None:
 
 
 def test_no_secret_is_in_the_tree() -> None:
-    found = [f"{name} {finding}" for name, _ in texts() for finding in secrets_in(ROOT / name)]
+    found = [
+        f"{name} {finding}"
+        for name, _ in texts()
+        for finding in secrets_in(ROOT / name, words=not name.startswith("tests/"))
+    ]
     assert found == []
 
 
