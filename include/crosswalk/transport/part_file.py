@@ -192,7 +192,7 @@ def local_error(error: OSError, folder: Path) -> CrosswalkError:
     """The error of ours for one of the local file system."""
     if error.errno in _FULL:
         return disk_full(folder)
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
         return ConfigError(
             f"The local folder {folder} cannot be written: {error.strerror}.",
             remedy="Give this user the right to write it, or set CROSSWALK_STAGING to another folder.",

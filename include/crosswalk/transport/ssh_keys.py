@@ -14,8 +14,12 @@ from crosswalk.transport.details import ConnectionDetails
 
 _ARMOUR = re.compile(r"-----BEGIN ([A-Z0-9][A-Z0-9 ]*)-----(.*?)-----END \1-----", re.DOTALL)
 _BEGIN = "-----BEGIN"
-# Headers of encrypted keys in the old PEM form; flattened text has lost the line breaks around them.
-_ENCRYPTED = re.compile(r"\s*Proc-Type:\s*4\s*,\s*ENCRYPTED\s+DEK-Info:\s*([A-Z0-9-]+\s*,\s*[0-9A-Fa-f]+)\s+")
+# Headers of encrypted keys in the old PEM form. Flattened text has lost the line breaks around them, so the length of
+# the initialisation vector says where the headers end.
+_ENCRYPTED = re.compile(
+    r"\s*Proc-Type:\s*4\s*,\s*ENCRYPTED\s*DEK-Info:\s*"
+    r"(AES-[0-9]+-CBC\s*,\s*[0-9A-Fa-f]{32}|DES-[A-Z0-9-]*CBC\s*,\s*[0-9A-Fa-f]{16})\s*"
+)
 _LARGEST_KEY_FILE = 256 * 1024
 
 
@@ -86,7 +90,7 @@ def load_private_key(details: ConnectionDetails) -> asyncssh.SSHKey | None:
         # The library tells a missing passphrase from a broken key by its message only; ours are fixed texts.
         if passphrase is None and "passphrase" in str(error).lower():
             problem, remedy = "is encrypted", "Set the extra private_key_passphrase."
-        elif isinstance(error, asyncssh.KeyEncryptionError):
+        elif passphrase is not None or isinstance(error, asyncssh.KeyEncryptionError):
             problem, remedy = "cannot be opened with its passphrase", "Correct the extra private_key_passphrase."
         else:
             problem, remedy = "cannot be read", "Paste it again, whole; RSA, ECDSA and Ed25519 keys are understood."
