@@ -1,0 +1,247 @@
+"""Which column of which file the chained join reads, links and hands on; no SQL and no data here.
+
+Findings that stop the join (``ConfigError``): ``missing_file``, ``missing_column``, ``unknown_file``, ``not_linked``,
+``link_order``, ``link_levels``, ``nested_in_nested``, ``same_name``.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from crosswalk.config.connection import ImportProfiles, SourceFile
+from crosswalk.core.errors import ConfigError, Finding
+from crosswalk.core.names import display
+
+
+@dataclass(frozen=True)
+class Source:
+    """One staged file.
+
+    Attributes:
+        block: the file block it was selected by.
+        index: its place in the run's list of sources.
+        name: path on the source, as messages show it.
+        path: Parquet with record, line and the columns, in the order of the records; texts, '' for an empty cell.
+        columns: names of the columns, in the file's order.
+    """
+
+    block: SourceFile
+    index: int
+    name: str
+    path: Path
+    columns: list[str]
+
+
+@dataclass(frozen=True)
+class Link:
+    """One pair of a link: this block's column equals that column of an earlier block."""
+
+    column: str
+    target: str
+    target_column: str
+
+
+@dataclass
+class Block:
+    """A file block as the join uses it.
+
+    Attributes:
+        position: place among the goal's file blocks; the primary one is 0.
+        host: name of the nested block inside which this one is joined (its own name when it is nested itself), None for
+            a block whose fields are single values.
+        links: pairs that must all hold; empty for the primary block.
+        columns: columns that are read: those handed on, linked, or linked to.
+        outputs: columns handed on as ``file.column``.
+    """
+
+    position: int
+    file: SourceFile
+    sources: list[Source]
+    host: str | None = None
+    links: list[Link] = field(default_factory=list)
+    columns: list[str] = field(default_factory=list)
+    outputs: list[str] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """The block's name in mappings and links."""
+        return self.file.name
+
+    @property
+    def is_nested(self) -> bool:
+        """One row of the file it hangs off may have many rows here."""
+        return self.host == self.name
+
+    def use(self, column: str) -> None:
+        """Read this column too."""
+        if column not in self.columns:
+            self.columns.append(column)
+
+
+@dataclass(frozen=True)
+class JoinPlan:
+    """Blocks in the goal's order, the fields to write, and what to warn about."""
+
+    blocks: list[Block]
+    fields: list[tuple[Block, str]]
+    warnings: list[str]
+
+    def block(self, name: str) -> Block:
+        """The block of that name."""
+        return next(block for block in self.blocks if block.name == name)
+
+    def inside(self, host: str | None) -> list[Block]:
+        """The blocks joined in one grain: None for the rows, a nested block's name for its rows."""
+        return [block for block in self.blocks if block.host == host]
+
+
+def split_field(name: str) -> tuple[str, str]:
+    """``file.column`` in two; the column may hold further dots."""
+    file, _, column = name.partition(".")
+    return file, column
+
+
+def hosts(goal: ImportProfiles) -> dict[str, str | None]:
+    """For each file block the nested block whose lists hold its fields, None for single values.
+
+    Links that cannot be followed count as links to the primary file; ``plan_join`` and ``check`` report them.
+    """
+    found: dict[str, str | None] = {}
+    for block in goal.files:
+        targets = [found.get(split_field(target)[0]) for target in block.link.values()]
+        found[block.name] = block.name if block.nested else next((host for host in targets if host), None)
+    return found
+
+
+def list_fields(goal: ImportProfiles, fields: list[str]) -> set[str]:
+    """Which of these fields hold lists, because their file is nested or joined inside a nested one."""
+    host = hosts(goal)
+    return {name for name in fields if "." in name and host.get(split_field(name)[0])}
+
+
+def plan_join(goal: ImportProfiles, sources: list[Source], fields: list[str]) -> JoinPlan:
+    """Settle which columns are read and how blocks hang together.
+
+    Args:
+        goal: the import goal.
+        sources: every staged file, in the order in which rows count.
+        fields: ``file.column`` names to hand on.
+
+    Raises:
+        ConfigError: with every problem found: files, columns and links that do not fit.
+    """
+    plan = JoinPlan([], [], [])
+    findings: list[Finding] = []
+    host = hosts(goal)
+    for position, file in enumerate(goal.files):
+        own = sorted((source for source in sources if source.block.name == file.name), key=lambda source: source.index)
+        block = Block(position, file, own, host[file.name])
+        if not own:
+            findings.append(_error("missing_file", f'No file was read for "{file.name}" ({display(file.path)}).'))
+        plan.blocks.append(block)
+        findings += _add_links(plan, block)
+    for name in dict.fromkeys(fields):
+        findings += _add_field(plan, name)
+    findings += _clashes(list(dict.fromkeys(fields)))
+    findings += _check_columns(plan, _required(goal))
+    if findings:
+        raise ConfigError("The files cannot be joined.", findings=findings, code=findings[0].code)
+    return plan
+
+
+def _error(code: str, message: str) -> Finding:
+    return Finding("error", code, message)
+
+
+def _add_links(plan: JoinPlan, block: Block) -> list[Finding]:
+    """Note the link pairs of a block; the blocks they point at read those columns too."""
+    if block.position == 0:
+        return []
+    if not block.file.link:
+        return [_error("not_linked", f'File "{block.name}" is not linked: give it link: {{its column: file.column}}.')]
+    earlier = {other.name: other for other in plan.blocks[:-1]}
+    findings, levels = [], set()
+    for own, target in block.file.link.items():
+        name, target_column = split_field(target)
+        other = earlier.get(name)
+        if other is None or not target_column:
+            message = f'File "{block.name}" links to "{display(target)}", which is not a column of an earlier file.'
+            findings.append(_error("link_order", f"{message} Earlier: {', '.join(earlier)}."))
+            continue
+        block.links.append(Link(own, name, target_column))
+        block.use(own)
+        other.use(target_column)
+        levels.add(other.host)
+    if block.file.nested and levels - {None}:
+        message = f'File "{block.name}" is nested and hangs off a nested file.'
+        findings.append(_error("nested_in_nested", f"{message} Link it to a file that is not nested."))
+    elif len(levels) > 1:
+        message = f'File "{block.name}" links to files of different levels (a nested one and one that is not).'
+        findings.append(_error("link_levels", f"{message} Link it to columns of one of them."))
+    return findings
+
+
+def _add_field(plan: JoinPlan, name: str) -> list[Finding]:
+    file, column = split_field(name)
+    block = next((block for block in plan.blocks if block.name == file), None)
+    if block is None or not column:
+        known = ", ".join(block.name for block in plan.blocks)
+        return [_error("unknown_file", f'Field "{display(name)}" names no file of this goal. Files: {known}.')]
+    block.use(column)
+    block.outputs.append(column)
+    plan.fields.append((block, column))
+    return []
+
+
+def _clashes(fields: list[str]) -> list[Finding]:
+    """Names that differ only in the case of ASCII letters are one name to the engine."""
+    seen: dict[str, str] = {}
+    findings = []
+    for name in fields:
+        folded = "".join(chr(ord(c) + 32) if "A" <= c <= "Z" else c for c in name)
+        if folded in seen:
+            message = f'Fields "{display(seen[folded])}" and "{display(name)}" differ only in case; use one of them,'
+            findings.append(_error("same_name", f"{message} or give the file other names with format.header."))
+        seen[folded] = name
+    return findings
+
+
+def _required(goal: ImportProfiles) -> set[str]:
+    """Fields whose absence would import wrongly rather than less: identifiers, row key, consent."""
+    fields = [item.field for item in goal.identifiers] + [item.field for item in goal.consent]
+    return {*fields, *goal.row_key}
+
+
+def _check_columns(plan: JoinPlan, required: set[str]) -> list[Finding]:
+    """Columns that a file lacks: an error where the goal cannot do without, else a warning and absent values."""
+    findings: list[Finding] = []
+    for block in plan.blocks:
+        linked = {link.column for link in block.links}
+        linked |= {link.target_column for other in plan.blocks for link in other.links if link.target == block.name}
+        for source in block.sources:
+            present = set(source.columns)
+            for column in block.columns:
+                if column in present or not source.columns:  # a file without any column has no rows either
+                    continue
+                text = f'{display(source.name)} has no column "{display(column)}"'
+                shown = f"{_nearest(column, source.columns)}Its columns: {_shown(source.columns)}."
+                if column in linked:
+                    findings.append(_error("missing_column", f"{text}, which links it. {shown}"))
+                elif f"{block.name}.{column}" in required:
+                    findings.append(_error("missing_column", f"{text}, which the goal cannot do without. {shown}"))
+                else:
+                    plan.warnings.append(f"{text}; it counts as absent. {shown}")
+    return findings
+
+
+def _nearest(column: str, columns: list[str]) -> str:
+    folded = {name.strip().lower(): name for name in columns}
+    near = difflib.get_close_matches(column.strip().lower(), folded, n=1, cutoff=0.6)
+    return f'Did you mean "{display(folded[near[0]])}"? ' if near else ""
+
+
+def _shown(columns: list[str], most: int = 30) -> str:
+    listed = ", ".join(display(column, 60) for column in columns[:most])
+    return f"{listed} and {len(columns) - most} more" if len(columns) > most else listed

@@ -1,0 +1,268 @@
+"""The queries of the chained join, as nodes: how a block is read, made unique, chained and gathered into lists.
+
+Inside the queries everything has a name of ours: blocks ``b0``, ``b1``; columns ``c0``; link keys ``k0``; lists ``l0``;
+``pos`` is a record's place in its block (oldest file first), ``src`` its source. Names from files appear only as the
+names of the columns that are written.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sqlglot import exp
+
+from crosswalk.engine.frames import (
+    Node,
+    all_of,
+    frame,
+    link_key,
+    listed,
+    literal_node,
+    named,
+    query,
+    scan_parquet,
+)
+from crosswalk.engine.join_plan import Block, JoinPlan, Link, Source
+
+
+@dataclass
+class Facts:
+    """What is known of a block before it is joined.
+
+    Attributes:
+        starts: for each source path the number of records before it.
+        rows: records in all sources.
+        linked: records with a link value.
+        repeats: records that repeat a link value (of a block that must be unique).
+        most: the most records of one link value.
+        heavy: records of link values that occur too often and that no row looks for; they are left out.
+        gathered: Parquet files with one row per link value and the lists (nested blocks).
+    """
+
+    starts: dict[str, int] = field(default_factory=dict)
+    rows: int = 0
+    linked: int = 0
+    repeats: int = 0
+    most: int = 0
+    heavy: int = 0
+    gathered: list[Path] = field(default_factory=list)
+
+
+class JoinSql:
+    """Builds the queries of one join."""
+
+    def __init__(self, plan: JoinPlan, facts: dict[str, Facts], max_rows_per_match: int) -> None:
+        self.plan = plan
+        self.facts = facts
+        self.max_rows_per_match = max_rows_per_match
+
+    # -- one block ------------------------------------------------------------------------------------------------
+    def records(self, block: Block) -> exp.Query:
+        """All records of a block: pos, src, line, c0.., whatever the headers of its files look like."""
+        groups: dict[tuple[str, ...], list[Source]] = {}
+        for source in block.sources:
+            groups.setdefault(tuple(source.columns), []).append(source)
+        parts: list[exp.Query] = [self._records_alike(block, list(header), alike) for header, alike in groups.items()]
+        whole = parts[0]
+        for part in parts[1:]:
+            whole = exp.union(whole, part, distinct=False, copy=False)
+        return whole
+
+    def _records_alike(self, block: Block, header: list[str], sources: list[Source]) -> exp.Select:
+        starts = self.facts[block.name].starts
+        paths = [str(source.path) for source in sources]
+        place = {name: number for number, name in reversed(list(enumerate(header)))}
+        cells = [
+            named(_col(f"x{place[name]}", "t"), f"c{number}")
+            if name in place
+            else named(exp.cast(exp.Null(), "VARCHAR"), f"c{number}")
+            for number, name in enumerate(block.columns)
+        ]
+        number = frame("CAST(t.file_index AS BIGINT) + 1")
+        select = query(
+            "SELECT list_extract(:starts, :number) + CAST(t.file_row_number AS BIGINT) + 1 AS pos, "
+            "CAST(list_extract(:indexes, :number) AS INTEGER) AS src, CAST(t.line AS BIGINT) AS line FROM t",
+            starts=listed(starts[path] for path in paths),
+            indexes=listed(source.index for source in sources),
+            number=number,
+        )
+        table = scan_parquet(paths, "t", ["record", "line", *(f"x{number}" for number in range(len(header)))])
+        return select.from_(table, copy=False).select(*cells, copy=False)
+
+    def keyed(self, block: Block) -> exp.Select:
+        """Records that have a link value, with their link keys k0.. beside the columns."""
+        keys = [
+            named(link_key(_col(f"c{block.columns.index(link.column)}")), f"k{number}")
+            for number, link in enumerate(block.links)
+        ]
+        inner = query("SELECT * FROM r").select(*keys).from_(self.records(block).subquery("r"))
+        filled = [exp.column(f"k{number}", table="q").is_(exp.Null()).not_() for number in range(len(keys))]
+        whole = query("SELECT * FROM q").from_(inner.subquery("q"))
+        return whole.where(*filled) if filled else whole
+
+    def groups(self, block: Block, keep: Node | None = None) -> exp.Select:
+        """One row per link value: k0.., n, first, last (places of its records)."""
+        keys = _keys(block)
+        text = "SELECT count(*) AS n, min(pos) AS first_pos, max(pos) AS last_pos FROM q"
+        select = query(text).select(*keys).from_(self.keyed(block).subquery("q")).group_by(*keys)
+        return select.having(keep) if keep is not None else select
+
+    def heavy(self, block: Block) -> exp.Select:
+        """Link values with more records than one match may have."""
+        return self.groups(block, frame("count(*) > :most", most=self.max_rows_per_match))
+
+    def relation(self, block: Block) -> exp.Query:
+        """The records as they take part in the join; unique on the link unless the block is nested."""
+        facts = self.facts[block.name]
+        if not block.links:
+            return self.records(block)
+        select = self.keyed(block)
+        if not block.is_nested and facts.repeats:
+            place = "last_pos" if block.file.duplicates == "last" else "first_pos"
+            chosen = exp.select(place).from_(self.groups(block).subquery("g"))
+            return select.where(exp.In(this=exp.column("pos"), query=chosen.subquery()))
+        if facts.heavy:
+            same = [exp.column(f"k{n}", table="h").eq(exp.column(f"k{n}", table="q")) for n in range(len(block.links))]
+            heavy = query("SELECT 1 FROM h").from_(self.heavy(block).subquery("h")).where(*same)
+            return select.where(exp.Exists(this=heavy).not_())
+        return select
+
+    def second_record(self, block: Block) -> exp.Select:
+        """Source and line of the first record that repeats a link value."""
+        keys = exp.Tuple(expressions=_keys(block))
+        numbered = query("SELECT src, line, pos FROM q").from_(self.keyed(block).subquery("q"))
+        number = frame("row_number() OVER (PARTITION BY :keys ORDER BY pos)", keys=keys)
+        return query("SELECT src, line FROM n WHERE number = 2 ORDER BY pos LIMIT 1").from_(
+            numbered.select(named(number, "number")).subquery("n")
+        )
+
+    # -- the chain ------------------------------------------------------------------------------------------------
+    def chain(self, host: str | None, leaves: list[Block]) -> exp.Select:
+        """The root of one grain LEFT JOINed to what these blocks hang off, and to the blocks themselves.
+
+        The root is the primary block, or the nested block ``host``; the SELECT has no columns yet.
+        """
+        root = self.plan.block(host) if host else self.plan.blocks[0]
+        wanted = {root.name}
+        for leaf in leaves:
+            wanted |= self._with_ancestors(leaf, root)
+        select = exp.select().from_(self.relation(root).subquery(alias(root)))
+        for block in self.plan.blocks:
+            if block.name in wanted and block is not root:
+                side = self.gathered(block) if block.is_nested else self.relation(block)
+                select = select.join(side.subquery(alias(block)), on=self._matches(block), join_type="left", copy=False)
+        return select
+
+    def _with_ancestors(self, block: Block, root: Block) -> set[str]:
+        found = {block.name}
+        if block is not root:
+            for link in block.links:
+                found |= self._with_ancestors(self.plan.block(link.target), root)
+        return found
+
+    def _matches(self, block: Block) -> Node:
+        pairs = enumerate(block.links)
+        return all_of(_col(f"k{number}", alias(block)).eq(self.target_key(link)) for number, link in pairs)
+
+    def target_key(self, link: Link) -> Node:
+        """The link value on the side of the earlier block."""
+        target = self.plan.block(link.target)
+        return link_key(_col(f"c{target.columns.index(link.target_column)}", alias(target)))
+
+    def values_linked_to(self, block: Block) -> exp.Select:
+        """Of each row of the grain that a block joins: the values its link looks for, as t0.. (and here = 1)."""
+        grain = None if block.is_nested else block.host
+        targets = [self.plan.block(link.target) for link in block.links]
+        chain = self.chain(grain, [target for target in targets if not target.is_nested])
+        keys = [named(self.target_key(link), f"t{number}") for number, link in enumerate(block.links)]
+        return chain.select(named(literal_node(1), "here"), *keys)
+
+    def balance(self, block: Block) -> exp.Select:
+        """One row: rows without a match, records in use, records that no row uses, records over all matches."""
+        same = [_col(f"t{n}", "p").eq(_col(f"k{n}", "g")) for n in range(len(block.links))]
+        text = (
+            "SELECT count(*) FILTER (WHERE g.n IS NULL), coalesce(sum(g.n) FILTER (WHERE p.here IS NULL), 0), "
+            "coalesce(sum(g.n) FILTER (WHERE p.here IS NOT NULL), 0) FROM p"
+        )
+        if block.is_nested:
+            text_of_groups = "SELECT count(*) AS n FROM q"
+            records = query(text_of_groups).select(*_keys(block)).from_(self.relation(block).subquery("q"))
+            records = records.group_by(*_keys(block))
+        else:
+            records = query("SELECT 1 AS n FROM q").select(*_keys(block)).from_(self.relation(block).subquery("q"))
+        select = query(text).from_(self.values_linked_to(block).subquery("p"))
+        return select.join(records.subquery("g"), on=all_of(same), join_type="full")
+
+    def heaviest_used(self, block: Block) -> exp.Select:
+        """The largest number of records of a link value that is too frequent and that some row looks for."""
+        same = [_col(f"t{n}", "p").eq(_col(f"k{n}", "h")) for n in range(len(block.links))]
+        used = query("SELECT 1 FROM p").from_(self.values_linked_to(block).subquery("p")).where(*same)
+        return query("SELECT max(h.n) FROM h").from_(self.heavy(block).subquery("h")).where(exp.Exists(this=used))
+
+    # -- lists ----------------------------------------------------------------------------------------------------
+    def list_columns(self, host: Block) -> list[tuple[Block, str]]:
+        """The columns whose values a nested block's lists hold, in the order of l0, l1, ..."""
+        return [(block, column) for block in self.plan.inside(host.name) for column in block.outputs]
+
+    def gather(self, host: Block, bucket: int, buckets: int) -> exp.Select:
+        """One row per link value of a nested block: k0.., l0.. in order of file and record (one bucket of them)."""
+        columns = self.list_columns(host)
+        blocks = list({id(block): block for block, _ in columns}.values())
+        chain = self.chain(host.name, [block for block in blocks if block is not host])
+        pairs = [exp.PropertyEQ(this=exp.to_identifier("p"), expression=_col("pos", alias(host)))]
+        for number, (block, column) in enumerate(columns):
+            value = _col(f"c{block.columns.index(column)}", alias(block))
+            pairs.append(exp.PropertyEQ(this=exp.to_identifier(f"v{number}"), expression=value))
+        keys = _keys(host, alias(host))
+        group = frame("list_sort(list(:record))", record=exp.Struct(expressions=pairs))
+        inner = chain.select(*keys, named(group, "items")).group_by(*keys)
+        if buckets > 1:
+            share = exp.func("hash", *keys)
+            inner = inner.where(frame(":share % :buckets = :bucket", share=share, buckets=buckets, bucket=bucket))
+        lists = [
+            named(frame(f"list_transform(items, lambda item: item.v{number})"), f"l{number}")
+            for number in range(len(columns))
+        ]
+        return exp.select(*_keys(host), *lists).from_(inner.subquery("g"))
+
+    def gathered(self, host: Block) -> exp.Select:
+        """What ``gather`` wrote."""
+        names = [f"k{n}" for n in range(len(host.links))] + [f"l{n}" for n in range(len(self.list_columns(host)))]
+        paths = [str(path) for path in self.facts[host.name].gathered]
+        return query("SELECT * FROM t").from_(scan_parquet(paths, "t", names))
+
+    # -- the result -----------------------------------------------------------------------------------------------
+    def rows(self) -> exp.Select:
+        """The joined rows: row_id, file_index, line and the fields."""
+        cells, leaves = [], []
+        for block, column in self.plan.fields:
+            if block.host is None:
+                leaves.append(block)
+                value = _col(f"c{block.columns.index(column)}", alias(block))
+            else:
+                host = self.plan.block(block.host)
+                leaves.append(host)
+                number = self.list_columns(host).index((block, column))
+                value = _col(f"l{number}", alias(host))
+            cells.append(named(value, f"{block.name}.{column}"))
+        root = alias(self.plan.blocks[0])
+        keys = [
+            named(exp.cast(_col("pos", root), "BIGINT"), "row_id"),
+            named(_col("src", root), "file_index"),
+            named(_col("line", root), "line"),
+        ]
+        return self.chain(None, leaves).select(*keys, *cells)
+
+
+def alias(block: Block) -> str:
+    """The block's name inside the queries."""
+    return f"b{block.position}"
+
+
+def _col(name: str, table: str | None = None) -> exp.Column:
+    return exp.column(name, table=table)
+
+
+def _keys(block: Block, table: str | None = None) -> list[Node]:
+    return [_col(f"k{number}", table) for number in range(len(block.links))]
