@@ -317,6 +317,7 @@ def broken_dag(broken: AnyConnection, error: Exception) -> DAG:
         doc_md=document_broken(broken.path, error),
         schedule=None,
         catchup=False,
+        max_active_runs=1,
         is_paused_upon_creation=False,
         tags=[BROKEN_TAG],
     ) as dag:

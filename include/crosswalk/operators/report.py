@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import traceback
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import Asset, AssetAlias
@@ -106,3 +107,6 @@ class ReportCrash:
             send_if_unreported(request, resolve=resolve, reason=str(context.get("reason") or ""))
         except CrosswalkError as error:
             log.error("The failed run %s was not reported: %s", request.run_id, error)
+        except Exception as error:  # noqa: BLE001 - Airflow would log its text, which may quote a value
+            places = [f"{frame.filename}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)]
+            log.error("The failed run %s was not reported: %s at %s", request.run_id, type(error).__name__, places)

@@ -81,13 +81,22 @@ def test_the_callback_reports_the_run_that_died(monkeypatch: pytest.MonkeyPatch,
     assert more["reason"] == "task_failure"
 
 
+@pytest.mark.parametrize(
+    ("error", "shown"),
+    [(ConfigError("The connection file is broken."), "The connection file is broken."), (KeyError("jane"), "KeyError")],
+)
 def test_the_callback_never_raises_because_airflow_would_only_log_a_traceback(
-    monkeypatch: pytest.MonkeyPatch, context: dict[str, Any], caplog: pytest.LogCaptureFixture
+    error: Exception,
+    shown: str,
+    monkeypatch: pytest.MonkeyPatch,
+    context: dict[str, Any],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     def fails(request: Any, **more: Any) -> None:
-        raise ConfigError("The connection file is broken.")
+        raise error
 
     monkeypatch.setattr(report_step, "send_if_unreported", fails)
     with caplog.at_level(logging.ERROR):
         ReportCrash("/x/s.yaml", "shop", None)(context)
-    assert "The connection file is broken." in caplog.text
+    assert shown in caplog.text
+    assert "jane" not in caplog.text
