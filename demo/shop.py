@@ -214,6 +214,9 @@ def generate(folder: Path, *, seed: int = 2026, orders: int = 20_000, customers:
             for number in range(1, rng.choice((1, 1, 2, 2, 3, 4, 6)) + 1):
                 sku = f"SKU{rng.randint(1, 300):04d}" if rng.random() > 0.001 else "SKU0000"
                 order_lines.append(f"{row[0]};{number};{sku};{rng.randint(1, 4)};{amount(rng.randint(199, 9999))}")
+        if position == 0:
+            for row in rows[-5:]:  # no quote after the one that nobody closes
+                row[5] = ""
         lines = [line(row) for row in rows]
         if position == 0:
             lines = _damage(shop, lines, 900_000)

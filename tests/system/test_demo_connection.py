@@ -1,0 +1,115 @@
+"""The demo's connection on a small shop, without a scheduler: each count is compared with one made in plain Python."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from demo.shop import Shop, break_customers, change, generate, repair_customers
+
+from crosswalk.cli import main
+from tests.simulators import sftp_server, smtp_catcher
+
+ROOT = Path(__file__).resolve().parents[2]
+Command = Callable[..., Any]
+
+pytestmark = pytest.mark.system
+
+
+@pytest.fixture
+def world(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[tuple[Shop, Command, smtp_catcher.SmtpCatcher]]:
+    """A shop of 2,000 orders, its servers, and a function that runs commands of ``crosswalk``."""
+    shop = generate(tmp_path / "root" / "in", seed=3, orders=2_000, customers=800)
+    shutil.copytree(ROOT / "demo" / "connections", tmp_path / "connections")
+
+    def command(*arguments: str) -> Any:
+        capsys.readouterr()
+        main([*arguments, "--json"])
+        return json.loads(capsys.readouterr().out)
+
+    with sftp_server.running(tmp_path / "root", tmp_path / "state") as sftp, smtp_catcher.running() as smtp:
+        monkeypatch.setenv("AIRFLOW_CONN_WEBSHOP_SFTP", sftp.connection_json())
+        monkeypatch.setenv("AIRFLOW_CONN_CROSSWALK_SMTP", smtp.connection_json())
+        monkeypatch.setenv("CROSSWALK_STORE", f"sqlite:///{tmp_path / 'store.db'}")
+        monkeypatch.setenv("CROSSWALK_STAGING", str(tmp_path / "staging"))
+        monkeypatch.setenv("CROSSWALK_CONNECTIONS", str(tmp_path / "connections"))
+        monkeypatch.setenv("CROSSWALK_TENANT", str(ROOT / "demo" / "tenant"))
+        yield shop, command, smtp
+
+
+def orders_of(shop: Shop) -> list[list[str]]:
+    """The readable orders; the planted broken records are left out by their number."""
+    rows: list[list[str]] = []
+    for path in sorted(shop.folder.glob("orders_*.csv")):
+        text = path.read_text(encoding="utf-8").splitlines()[1:]
+        rows += csv.reader([line for line in text if not line.startswith("W9")], delimiter=";")
+    return rows
+
+
+def customers_of(shop: Shop) -> dict[str, list[str]]:
+    """The first record of each customer."""
+    found: dict[str, list[str]] = {}
+    text = (shop.folder / "customers.csv").read_text(encoding="utf-8").splitlines()[1:]
+    for row in csv.reader(text, delimiter=";"):
+        found.setdefault(row[0], row)
+    return found
+
+
+def buckets_of(shop: Shop) -> Counter[str]:
+    """In which bucket each readable order belongs."""
+    customers = customers_of(shop)
+    found: Counter[str] = Counter()
+    for order in orders_of(shop):
+        customer = customers[order[1]]
+        if order[3] not in {"paid", "shipped"}:
+            found["filtered"] += 1
+        elif "@" not in customer[1]:
+            found["no_identifier"] += 1
+        elif customer[7] != "yes":
+            found["no_consent"] += 1
+        else:
+            found["applied"] += 1
+            found[f"profile {customer[1].strip().lower()}"] += 1
+    return found
+
+
+def test_each_run_of_the_demo_does_what_its_files_say(world: Any) -> None:
+    shop, crosswalk, smtp = world
+    wanted = buckets_of(shop)
+
+    first = crosswalk("run", "webshop")
+    counts = first["goals"][0]["counts"]
+    assert first["state"] == "done_with_rejects", first
+    assert counts["rows_read"] == 2_000 + 3
+    assert counts["quarantined"] == {"too_few_columns": 1, "too_many_columns": 1, "unclosed_quote": 1}
+    assert counts["filtered"] == wanted["filtered"]
+    assert counts["excluded"] == {"no_identifier": wanted["no_identifier"], "no_consent": wanted["no_consent"]}
+    assert counts["applied"] == wanted["applied"]
+    rejects = crosswalk("rejects", first["run_id"])
+    assert {"too_few_columns", "too_many_columns", "unclosed_quote"} <= {row["reason"] for row in rejects}
+
+    assert crosswalk("run", "webshop")["state"] == "nothing_new"
+
+    change(shop, changed=5, new=3)
+    third = crosswalk("run", "webshop")
+    counts = third["goals"][0]["counts"]
+    assert third["state"] in {"done", "done_with_rejects"}, third
+    assert counts["created"] + counts["updated"] <= 8
+    assert counts["unchanged_rows_skipped"] > 500
+
+    break_customers(shop)
+    fourth = crosswalk("run", "webshop")
+    repair_customers(shop)
+    assert fourth["state"] == "failed", fourth
+    mail = smtp.wait_for(1)[0]
+    assert mail.subject == "[Crosswalk] Webshop orders: failed"
+    assert "customer_id" in mail.text
+    assert "@example" not in mail.text.replace("ops@example.org", "")
