@@ -1,0 +1,122 @@
+"""SQL built from parsed text: frames are written as SQL with ``$places``, and names, literals and expressions go in as nodes.
+
+No name or value is ever put into the text of a statement (design D3): a field called ``x"; DROP TABLE y`` is a name like
+any other. Parsing is cached, so a frame that serves a hundred mappings is parsed once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import sqlglot
+from sqlglot import exp
+
+Node = exp.Expression
+Part = Node | Sequence[Node]
+
+
+@lru_cache(maxsize=None)
+def _parsed(text: str) -> Node:
+    return sqlglot.parse_one(text, dialect="duckdb")
+
+
+def sql(frame: str, /, **parts: Part) -> Node:
+    """Parse a frame and fill its places.
+
+    Args:
+        frame: SQL with places such as ``$rows``.
+        parts: a node for each place; a list of nodes where the place stands in a list (columns, arguments).
+
+    Example:
+        >>> sql("SELECT $columns FROM t", columns=[name("a"), name("b")]).sql("duckdb")
+        'SELECT "a", "b" FROM t'
+    """
+    tree: Node = _parsed(frame).copy()
+    for place in list(tree.find_all(exp.Placeholder)):
+        part = parts[str(place.this)]
+        if not isinstance(part, Node):
+            _put_list(place, [item.copy() for item in part])
+        elif place.parent is None:
+            tree = part.copy()
+        else:
+            place.replace(_grouped(part, place.parent))
+    return tree
+
+
+def _grouped(part: Node, parent: Node) -> Node:
+    """A copy, in parentheses where the printed text would otherwise bind differently."""
+    loose = isinstance(part, exp.Binary | exp.Unary | exp.Between | exp.In | exp.Case) and not isinstance(part, exp.Paren)
+    binds = isinstance(parent, exp.Binary | exp.Unary | exp.Between | exp.In | exp.Bracket) and not isinstance(parent, exp.Paren)
+    return exp.Paren(this=part.copy()) if loose and binds else part.copy()
+
+
+def _put_list(place: Node, items: list[Node]) -> None:
+    parent, key = place.parent, place.arg_key
+    if parent is None or key is None:
+        raise TypeError("a list needs a place inside a list")
+    siblings = list(parent.args[key])
+    index = next(position for position, sibling in enumerate(siblings) if sibling is place)
+    parent.set(key, [*siblings[:index], *items, *siblings[index + 1 :]])
+
+
+def render(node: Node) -> str:
+    """The engine's text of a node."""
+    return node.sql(dialect="duckdb")
+
+
+def name(column: str, table: str | None = None) -> Node:
+    """A quoted column name."""
+    return exp.column(exp.to_identifier(column, quoted=True), table=table)
+
+
+def text(value: str | Path) -> Node:
+    """A text literal."""
+    return exp.Literal.string(str(value))
+
+
+def number(value: int) -> Node:
+    """A whole-number literal."""
+    return exp.convert(value)
+
+
+def texts(values: Sequence[str]) -> Node:
+    """A list literal of texts."""
+    return exp.Array(expressions=[text(value) for value in values])
+
+
+def named(expression: Node, alias: str) -> Node:
+    """An output column."""
+    return exp.alias_(expression, alias, quoted=True)
+
+
+def all_of(conditions: Sequence[Node]) -> Node:
+    """AND of conditions; true when there are none."""
+    return exp.and_(*conditions) if conditions else exp.true()
+
+
+def any_of(conditions: Sequence[Node]) -> Node:
+    """OR of conditions; false when there are none."""
+    return exp.or_(*conditions) if conditions else exp.false()
+
+
+def call(function: str, *arguments: Node) -> Node:
+    """A function call."""
+    return exp.func(function, *[argument.copy() for argument in arguments], dialect="duckdb")
+
+
+def cast(expression: Node, kind: str) -> Node:
+    """A cast to one of the engine's types."""
+    return exp.Cast(this=expression.copy(), to=exp.DataType.build(kind, dialect="duckdb"))
+
+
+def try_cast(expression: Node, kind: str) -> Node:
+    """A cast that gives NULL for what does not fit."""
+    return exp.TryCast(this=expression.copy(), to=exp.DataType.build(kind, dialect="duckdb"))
+
+
+def parquet(path: Path | Sequence[Path]) -> Node:
+    """A table of one or several Parquet files."""
+    paths = [path] if isinstance(path, Path) else list(path)
+    return sql("read_parquet($paths)", paths=texts([str(item) for item in paths]))
