@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from email.message import EmailMessage
 from typing import Any
 
@@ -9,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+PRINTED_WIDTH = 130
 BUCKETS = (
     ("filtered", "left out by a processor"),
     ("unchanged_rows_skipped", "unchanged since they were applied"),
@@ -46,7 +48,7 @@ class Screen:
     """Everything that the demonstration prints."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Console(highlight=False, soft_wrap=False)
+        self.console = console or Console(highlight=False, width=None if sys.stdout.isatty() else PRINTED_WIDTH)
 
     def step(self, text: str) -> None:
         """A headline."""
@@ -55,7 +57,7 @@ class Screen:
 
     def say(self, text: str) -> None:
         """A line of prose."""
-        self.console.print(Text(text))
+        self.console.print(Text(text), soft_wrap=True)
 
     def run(self, document: dict[str, Any], timings: dict[str, float], seconds: float) -> None:
         """One run: buckets on the left, times on the right."""
