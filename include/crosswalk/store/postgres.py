@@ -172,6 +172,11 @@ class PostgresBackend(Backend):
         with connection.cursor() as cursor:
             cursor.execute(f"ANALYZE pg_temp.{name}")
 
+    def unstage(self, connection: Any, name: str) -> None:
+        """Remove a temporary table."""
+        with connection.cursor() as cursor:
+            cursor.execute(f"DROP TABLE {name}")
+
     def read(self, connection: Any, sql: str, schema: pa.Schema) -> tuple[Iterator[pa.RecordBatch], Callable[[], None]]:
         """Start a query; nothing else may run on that connection until it is read out."""
         cursor = connection.cursor()

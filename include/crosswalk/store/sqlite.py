@@ -182,6 +182,11 @@ class SqliteBackend(Backend):
         with relay.watched(), connection.cursor() as cursor:
             cursor.adbc_ingest(name, relay.reader(), mode="create", temporary=True)
 
+    def unstage(self, connection: Any, name: str) -> None:
+        """Remove a temporary table."""
+        with connection.cursor() as cursor:
+            cursor.execute(f"DROP TABLE {name}")
+
     def read(self, connection: Any, sql: str, schema: pa.Schema) -> tuple[Iterator[pa.RecordBatch], Callable[[], None]]:
         """Start a query."""
         cursor = connection.cursor()
