@@ -179,3 +179,13 @@ def passwords(path: Path, users: tuple[str, ...]) -> dict[str, str]:
         temporary.replace(path)
     path.chmod(0o600)
     return known
+
+
+def main() -> None:
+    """Prepare ``AIRFLOW_HOME`` for the users of ``AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS``; prints nothing."""
+    listed = os.environ.get("AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS", "admin:admin")
+    prepare_home(Path(os.environ["AIRFLOW_HOME"]), tuple(user.split(":")[0].strip() for user in listed.split(",")))
+
+
+if __name__ == "__main__":
+    main()
