@@ -52,9 +52,11 @@ class LineSource:
         self._invalid = 0
         self._first_invalid: int | None = None
         self._sample = b""
+        quote = dialect.quote
+        self._loose_marks = (f"{dialect.separator} {quote}", f"\n {quote}", f"\r {quote}", f"  {quote}")
         self._loose = (
-            re.compile(f"(?:^|{re.escape(dialect.separator)})[ ]+{re.escape(dialect.quote)}")
-            if dialect.quote and not dialect.separator.startswith(" ")
+            re.compile(f"(?:^|{re.escape(dialect.separator)})[ ]+{re.escape(quote)}")
+            if quote and not dialect.separator.startswith(" ")
             else None
         )
 
@@ -149,7 +151,7 @@ class LineSource:
             tests.append(lambda line: any(mark in line for mark in marks))
         if dialect.comment and dialect.comment in text:
             tests.append(lambda line: line.startswith(dialect.comment))
-        if self._loose and f" {dialect.quote}" in text:
+        if self._loose and any(mark in text for mark in self._loose_marks):
             tests.append(self._loose.search)
         if max(map(len, fresh)) > CSV_LINE:
             tests.append(lambda line: len(line) > CSV_LINE)

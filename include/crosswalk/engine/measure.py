@@ -9,7 +9,6 @@ against the lines counted here.
 
 from __future__ import annotations
 
-import codecs
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -48,7 +47,7 @@ def count_lines(chunks: Iterator[bytes]) -> int:
 
 
 class PlainCheck:
-    """Checks whole lines of a text, stretch by stretch.
+    """Checks whole lines of a text, stretch by stretch, with whole-array operations.
 
     Args:
         dialect: with a separator of one ASCII character and no escape.
@@ -58,33 +57,61 @@ class PlainCheck:
     """
 
     def __init__(self, dialect: Dialect, width: int, *, crlf: bool, header: tuple[str, ...]) -> None:
-        self._separator = ord(dialect.separator)
-        self._quote = ord(dialect.quote) if dialect.quote else -1
+        self.line_end = b"\r\n" if crlf else b"\n"
+        self._separator = dialect.separator.encode()
+        self._quote = dialect.quote.encode()
         self._width = width
-        self._crlf = crlf
+        self._room = [np.empty(0, np.bool_)] * 3
+        self._record = self._separator * (width - 1) + b"\n"
+        self._others = bytes(set(range(256)) - set(self._separator + b"\n"))
         cells = [max(cell.split(dialect.quote or "\n"), key=len) for cell in header]
         self._cells = sorted((cell.encode() for cell in cells if cell), key=len, reverse=True)
-        self._decoder = codecs.getincrementaldecoder("utf-8")()
 
     def __call__(self, block: bytes) -> bool:
         """Whether these lines, the last one ended, are in plain order."""
         if b"\0" in block or not self._is_text(block) or self._repeats_header(block):
             return False
-        returns = block.count(b"\r") if b"\r" in block else 0
-        data = np.frombuffer(block, dtype=np.uint8)
-        marks = (data == self._separator) | (data == LF)
-        if self._quote >= 0 and self._quote in block:
-            marks |= data == self._quote
-            return self._quoted(data, np.flatnonzero(marks), returns)
-        places = np.flatnonzero(marks)
-        kinds = data[places]
-        return self._line_ends(data, places[kinds == LF], returns) and self._widths(kinds)
+        if (b"\r" in block or self.line_end != b"\n") and not self._ends_alike(block):
+            return False
+        if self._quote and self._quote in block:
+            return self._in_order(np.frombuffer(block, np.uint8))
+        marks = block.translate(None, self._others)
+        return marks == self._record * marks.count(b"\n")
 
-    def _is_text(self, block: bytes) -> bool:
+    def _ends_alike(self, block: bytes) -> bool:
+        returns = block.count(b"\r")
+        return self.line_end == b"\r\n" and returns == block.count(b"\r\n") == block.count(b"\n")
+
+    def _in_order(self, data: np.ndarray) -> bool:
+        """The same for text with quotes: they must be where cells begin and end, and no line may end inside them."""
+        quote, separator, width = ord(self._quote), ord(self._separator), self._width
+        if len(self._room[0]) < len(data):
+            self._room = [np.empty(len(data), np.bool_) for _ in range(3)]
+        is_quote, is_mark, inside = (room[: len(data)] for room in self._room)
+        np.equal(data, quote, out=is_quote)
+        quotes = np.flatnonzero(is_quote)
+        if len(quotes) % 2:
+            return False
+        before, after = data[quotes[::2] - 1], data[quotes[1::2] + 1]  # the byte before the first one is the last: LF
+        if not ((before == separator) | (before == LF) | (before == quote)).all():
+            return False
+        if not ((after == separator) | (after == LF) | (after == quote) | (after == CR)).all():
+            return False
+        np.equal(data, separator, out=is_mark)
+        np.equal(data, LF, out=inside)
+        lines = int(np.count_nonzero(inside))
+        np.logical_or(is_mark, inside, out=is_mark)
+        np.bitwise_xor.accumulate(is_quote.view(np.uint8), out=inside.view(np.uint8))
+        np.greater(is_mark, inside, out=is_mark)
+        marks = data[np.flatnonzero(is_mark)]
+        return len(marks) == lines * width and bool((marks.reshape(lines, width)[:, -1] == LF).all())
+
+    @staticmethod
+    def _is_text(block: bytes) -> bool:
         if block.isascii():
             return True
         try:
-            self._decoder.decode(block, True)
+            block.decode()
         except UnicodeDecodeError:
             return False
         return True
@@ -101,35 +128,6 @@ class PlainCheck:
                 return True
             at = block.find(self._cells[0], end)
         return at >= 0
-
-    def _line_ends(self, data: np.ndarray, ends: np.ndarray, returns: int) -> bool:
-        if not self._crlf:
-            return returns == 0
-        return returns == len(ends) and bool(ends[0] > 0) and bool((data[ends - 1] == CR).all())
-
-    def _widths(self, kinds: np.ndarray) -> bool:
-        """Whether between two line ends there are always as many separators as there must be; ``kinds`` holds both."""
-        return len(kinds) % self._width == 0 and bool(
-            (kinds.reshape(-1, self._width)[:, -1] == LF).all()
-            and np.count_nonzero(kinds == LF) * self._width == len(kinds)
-        )
-
-    def _quoted(self, data: np.ndarray, places: np.ndarray, returns: int) -> bool:
-        kinds = data[places]
-        is_quote = kinds == self._quote
-        open_after = np.cumsum(is_quote, dtype=np.uint8) & 1
-        if bool((open_after[kinds == LF] != 0).any()):
-            return False
-        outside = kinds[~is_quote & (open_after == 0)]
-        if not self._widths(outside) or not self._line_ends(data, places[kinds == LF], returns):
-            return False
-        opening = places[is_quote & (open_after == 1)]
-        before = data[opening[1:] - 1] if len(opening) and opening[0] == 0 else data[opening - 1]
-        if not bool(((before == self._separator) | (before == LF) | (before == self._quote)).all()):
-            return False
-        after = data[places[is_quote & (open_after == 0)] + 1]
-        good = (after == self._separator) | (after == LF) | (after == self._quote) | (after == CR)
-        return bool(good.all())
 
 
 def measure(chunks: Iterator[bytes], skip: int, check: PlainCheck | None) -> Measure:
@@ -160,8 +158,7 @@ def measure(chunks: Iterator[bytes], skip: int, check: PlainCheck | None) -> Mea
         left, block = _drop_lines(block, left)
         plain = not block or check(block)
     if tail and plain and check is not None:
-        end = b"\r\n" if check._crlf else b"\n"
-        left, block = _drop_lines(tail + end, left)
+        left, block = _drop_lines(tail + check.line_end, left)
         plain = not block or check(block)
     return Measure(lines + (last not in (b"", b"\n", b"\r")), plain)
 

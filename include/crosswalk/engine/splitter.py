@@ -43,7 +43,8 @@ MESSAGES = {
     "field_too_long": "A cell is longer than 1 MiB.",
     "repeated_header": "The record repeats the header.",
 }
-SPLIT_ROWS = 20_000
+RUN_LINES = 2_000
+BATCH_ROWS = 20_000
 STRAY, END = -1, -2
 
 
@@ -194,13 +195,13 @@ class Splitter:
         source = self.source
         while source.more():
             batch = Batch()
-            while source.special and source.special[0] < source.number:
-                source.special.popleft()
-            end = source.base + len(source.lines)
-            stop = min(source.special[0] if source.special else end, end, source.number + SPLIT_ROWS)
-            done = self._run(stop - source.base, batch) if stop > source.number else False
-            if not done:
-                self._one(batch)
+            while source.pos < len(source.lines) and len(batch.rows) < BATCH_ROWS:
+                while source.special and source.special[0] < source.number:
+                    source.special.popleft()
+                end = source.base + len(source.lines)
+                stop = min(source.special[0] if source.special else end, end, source.number + RUN_LINES)
+                if stop == source.number or not self._run(stop - source.base, batch):
+                    self._one(batch)
             yield batch
         self.buckets.footer += source.footers
         self.buckets.blank += source.footer_blanks
@@ -211,9 +212,39 @@ class Splitter:
 
     def _run(self, stop: int, batch: Batch) -> bool:
         """Split the ordinary lines up to index ``stop``; False when the line at ``pos`` then needs a closer look."""
-        source = self.source
-        start, first, width, repeated = source.pos, source.number, self._width, self._repeated
-        rows, lines, records = batch.rows, batch.lines, batch.records
+        source, start, first = self.source, self.source.pos, self.source.number
+        rows = self._all_at_once(start, stop)
+        if rows is None:
+            return self._one_by_one(stop, batch)
+        batch.rows += rows
+        batch.lines.extend(range(first, first + len(rows)))
+        batch.records.extend(range(self._records + 1, self._records + 1 + len(rows)))
+        self._records += len(rows)
+        self.buckets.rows += len(rows)
+        source.pos = stop
+        return True
+
+    def _all_at_once(self, start: int, stop: int) -> list[list[str]] | None:
+        """The rows of these lines when each line is one good record, else None."""
+        lines, separator, quote = self.source.lines[start:stop], self.dialect.separator, self.dialect.quote
+        if self._quick_csv and quote:
+            try:
+                rows = list(csv.reader(lines, delimiter=separator, quotechar=quote, strict=True))
+            except csv.Error:
+                return None
+        elif quote and any(quote in line for line in lines):
+            return None
+        else:
+            rows = [line.rstrip("\r\n").split(separator) for line in lines]
+        if len(rows) != len(lines) or set(map(len, rows)) != {self._width}:
+            return None
+        if self._repeated in rows or (self._width == 1 and [""] in rows):
+            return None
+        return rows
+
+    def _one_by_one(self, stop: int, batch: Batch) -> bool:
+        source, width, repeated = self.source, self._width, self._repeated
+        start, first, before = source.pos, source.number, len(batch.rows)
         done, finished = 0, True
         for done, row in enumerate(self._quick_rows(start, stop)):
             if row is None:
@@ -221,14 +252,14 @@ class Splitter:
                 break
             if len(row) == width and row != repeated:
                 self._records += 1
-                rows.append(row)
-                lines.append(first + done)
-                records.append(self._records)
+                batch.rows.append(row)
+                batch.lines.append(first + done)
+                batch.records.append(self._records)
             elif row:
                 self._judge(_Parsed(row, 1), start + done, batch)
             else:
                 self.buckets.blank += 1
-        self.buckets.rows += len(rows)
+        self.buckets.rows += len(batch.rows) - before
         source.pos = stop if finished else start + done
         return finished
 

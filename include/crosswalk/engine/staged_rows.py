@@ -81,8 +81,9 @@ class StagedRows:
         """Write one batch of the splitter."""
         if batch.rows:
             columns = [pa.array(batch.records, pa.int64()), pa.array(batch.lines, pa.int64())]
+            every = list(zip(*batch.rows, strict=True))
             for position in self._positions:
-                cells = [row[position] for row in batch.rows]
+                cells: Sequence[str] = every[position]
                 if self._nulls:
                     cells = ["" if cell in self._nulls else cell for cell in cells]
                 columns.append(pa.array(cells, pa.string()))
