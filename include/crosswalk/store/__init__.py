@@ -43,9 +43,16 @@ def open_store(uri: str | None = None, *, wait_seconds: int = 60) -> Store:
     if separator and scheme in ("postgresql", "postgres") and rest:
         from crosswalk.store.postgres import PostgresBackend, safe_place
 
-        return SqlStore(PostgresBackend(text, wait_seconds=wait_seconds), safe_place(text))
-    raise ConfigError(
-        f'CROSSWALK_STORE names no store that is known (it begins with "{scheme[:20] if separator else ""}").',
+        try:
+            return SqlStore(PostgresBackend(text, wait_seconds=wait_seconds), safe_place(text))
+        except ValueError:  # half an IPv6 address; the message would quote it
+            raise _unknown(scheme) from None
+    raise _unknown(scheme if separator else "")
+
+
+def _unknown(scheme: str) -> ConfigError:
+    return ConfigError(
+        f'CROSSWALK_STORE names no store that is known (it begins with "{scheme[:20]}").',
         remedy="Use sqlite:////absolute/path.db or postgresql://user:password@host:port/database.",
         code="store_uri",
     )
