@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
+from sqlglot import exp
 
 from crosswalk.config.connection import ImportProfiles
 from crosswalk.core.errors import ConfigError, FatalError
 from crosswalk.core.names import display
 from crosswalk.core.staging import durable
-from crosswalk.engine.frames import Node, frame, to_sql
-from crosswalk.engine.join_plan import Block, Source, plan_join
+from crosswalk.engine.frames import Node, query, scan_parquet, to_sql
+from crosswalk.engine.join_plan import Block, JoinPlan, Source, plan_join
 from crosswalk.engine.join_sql import Facts, JoinSql
 from crosswalk.engine.quarantine import QUARANTINE_SCHEMA
 from crosswalk.engine.session import Session, write_parquet
@@ -102,6 +103,9 @@ def join_files(
         written = write_parquet(session, to_sql(sql.rows()), out)
     finally:
         shutil.rmtree(work, ignore_errors=True)
+    for block in plan.blocks[1:]:
+        if block.name not in result.counts["unmatched"]:
+            result.counts["unmatched"][block.name] = _count_absent(session, plan, block, out)
     if written != result.rows:
         raise FatalError(
             f"{result.rows} primary rows became {written} joined rows; nothing was handed on.",
@@ -137,7 +141,7 @@ def _check_repeats(session: Session, sql: JoinSql, block: Block, result: JoinRes
     """Count link values; settle what happens to those that repeat in a block that must be unique."""
     facts = sql.facts[block.name]
     text = "SELECT count(*), coalesce(sum(g.n), 0), coalesce(max(g.n), 0) FROM g"
-    values, linked, most = _one(session, _from(text, sql.groups(block), "g"))
+    values, linked, most = _one(session, query(text).from_(sql.groups(block).subquery("g")))
     facts.linked, facts.most = int(linked), int(most)
     result.counts["duplicates"][block.name] = 0
     if block.is_nested or values == linked:
@@ -164,7 +168,8 @@ def _guard_matches(session: Session, sql: JoinSql, block: Block) -> None:
         return
     (most,) = _one(session, sql.heaviest_used(block))
     if most is None:
-        (facts.heavy,) = _one(session, _from("SELECT CAST(sum(h.n) AS BIGINT) FROM h", sql.heavy(block), "h"))
+        total = query("SELECT CAST(sum(h.n) AS BIGINT) FROM h").from_(sql.heavy(block).subquery("h"))
+        (facts.heavy,) = _one(session, total)
         return
     allowed = sql.max_rows_per_match
     raise ConfigError(
@@ -177,20 +182,33 @@ def _guard_matches(session: Session, sql: JoinSql, block: Block) -> None:
 def _balance(session: Session, sql: JoinSql, block: Block, result: JoinResult, max_rows: int) -> None:
     """Count what does not match, both ways, and how many list elements the rows would hold."""
     facts = sql.facts[block.name]
-    unmatched, unused, elements = (int(number) for number in _one(session, sql.balance(block)))
-    used = facts.linked - facts.repeats - facts.heavy - unused
-    result.counts["unmatched"][block.name] = unmatched
+    unmatched, unused, elements = _one(session, sql.balance(block, by_rows=False))
+    used = facts.linked - facts.repeats - facts.heavy - int(unused)
     result.counts["orphans"][block.name] = facts.rows - facts.repeats - used
     result.link_states[block.name] = "clear"
     if facts.rows and result.rows and not used:
         result.link_states[block.name] = "no_match"
         result.warnings.append(f'No row matches file "{block.name}" on {_pairs(block)}.')
+    if not sql.hangs_off_root(block):
+        if not block.is_nested and block.host is None and block.complete_output:
+            return  # counted in what is written
+        unmatched, _, elements = _one(session, sql.balance(block, by_rows=True))
+    result.counts["unmatched"][block.name] = int(unmatched)
     if block.is_nested and elements > max_rows:
         raise ConfigError(
             f'Joining "{block.name}" on {_pairs(block)} yields {elements} rows; at most {max_rows} fit one run.',
             remedy="Check that the link joins the right columns, or import in several runs.",
             code="join_explosion",
         )
+
+
+def _count_absent(session: Session, plan: JoinPlan, block: Block, out: Path) -> int:
+    """Rows without a match: those where a column is NULL that every record of the block has."""
+    place = plan.fields.index((block, str(block.complete_output)))
+    columns = ["row_id", "file_index", "line", *(f"x{number}" for number in range(len(plan.fields)))]
+    count = query("SELECT count(*) - count(:column) FROM t", column=exp.column(f"x{place}"))
+    (absent,) = _one(session, count.from_(scan_parquet([str(out)], "t", columns)))
+    return int(absent)
 
 
 def _gather(session: Session, sql: JoinSql, block: Block, work: Path) -> None:
@@ -201,12 +219,6 @@ def _gather(session: Session, sql: JoinSql, block: Block, work: Path) -> None:
         path = work / f"{block.position}_{bucket}.parquet"
         write_parquet(session, to_sql(sql.gather(block, bucket, buckets)), path)
         facts.gathered.append(path)
-
-
-def _from(text: str, inner: Any, alias: str) -> Node:
-    """A frame whose FROM is another query."""
-    tree: Any = frame(text)
-    return tree.from_(inner.subquery(alias))
 
 
 def _own_columns(block: Block) -> str:

@@ -74,6 +74,12 @@ class Block:
         """One row of the file it hangs off may have many rows here."""
         return self.host == self.name
 
+    @property
+    def complete_output(self) -> str | None:
+        """A column handed on that every file of the block has: it is NULL only where no record matches."""
+        headers = [source.columns for source in self.sources if source.columns]
+        return next((column for column in self.outputs if all(column in header for header in headers)), None)
+
     def use(self, column: str) -> None:
         """Read this column too."""
         if column not in self.columns:

@@ -170,34 +170,50 @@ class JoinSql:
         target = self.plan.block(link.target)
         return link_key(_col(f"c{target.columns.index(link.target_column)}", alias(target)))
 
-    def values_linked_to(self, block: Block) -> exp.Select:
-        """Of each row of the grain that a block joins: the values its link looks for, as t0.. (and here = 1)."""
-        grain = None if block.is_nested else block.host
-        targets = [self.plan.block(link.target) for link in block.links]
-        chain = self.chain(grain, [target for target in targets if not target.is_nested])
-        keys = [named(self.target_key(link), f"t{number}") for number, link in enumerate(block.links)]
-        return chain.select(named(literal_node(1), "here"), *keys)
+    def hangs_off_root(self, block: Block) -> bool:
+        """Whether every row of the grain is a record of the block that this one is linked to, or chained here."""
+        targets = {link.target for link in block.links}
+        return len(targets) > 1 or targets == {self._root(block).name}
 
-    def balance(self, block: Block) -> exp.Select:
-        """One row: rows without a match, records in use, records that no row uses, records over all matches."""
+    def _root(self, block: Block) -> Block:
+        return self.plan.blocks[0] if block.is_nested or block.host is None else self.plan.block(block.host)
+
+    def values_asked(self, block: Block, *, by_rows: bool) -> exp.Select:
+        """The values that a block's link looks for, as t0.. (and here = 1).
+
+        Args:
+            block: the linked block.
+            by_rows: once for each row of the grain, through the whole chain; else once for each record of the file
+                it is linked to, which is cheaper and the same where that file is the root of the grain.
+        """
+        targets = list({link.target: self.plan.block(link.target) for link in block.links}.values())
+        if by_rows or len(targets) > 1:
+            root = self._root(block)
+            source = self.chain(None if root.position == 0 else root.name, targets)
+        else:
+            source = exp.select().from_(self.relation(targets[0]).subquery(alias(targets[0])))
+        keys = [named(self.target_key(link), f"t{number}") for number, link in enumerate(block.links)]
+        return source.select(named(literal_node(1), "here"), *keys)
+
+    def balance(self, block: Block, *, by_rows: bool) -> exp.Select:
+        """One row: values asked without a match, records that nobody asks for, records over all matches."""
         same = [_col(f"t{n}", "p").eq(_col(f"k{n}", "g")) for n in range(len(block.links))]
         text = (
             "SELECT count(*) FILTER (WHERE g.n IS NULL), coalesce(sum(g.n) FILTER (WHERE p.here IS NULL), 0), "
             "coalesce(sum(g.n) FILTER (WHERE p.here IS NOT NULL), 0) FROM p"
         )
+        keys = _keys(block)
+        records = query("SELECT count(*) AS n FROM q" if block.is_nested else "SELECT 1 AS n FROM q").select(*keys)
+        records = records.from_(self.relation(block).subquery("q"))
         if block.is_nested:
-            text_of_groups = "SELECT count(*) AS n FROM q"
-            records = query(text_of_groups).select(*_keys(block)).from_(self.relation(block).subquery("q"))
-            records = records.group_by(*_keys(block))
-        else:
-            records = query("SELECT 1 AS n FROM q").select(*_keys(block)).from_(self.relation(block).subquery("q"))
-        select = query(text).from_(self.values_linked_to(block).subquery("p"))
+            records = records.group_by(*keys)
+        select = query(text).from_(self.values_asked(block, by_rows=by_rows).subquery("p"))
         return select.join(records.subquery("g"), on=all_of(same), join_type="full")
 
     def heaviest_used(self, block: Block) -> exp.Select:
         """The largest number of records of a link value that is too frequent and that some row looks for."""
         same = [_col(f"t{n}", "p").eq(_col(f"k{n}", "h")) for n in range(len(block.links))]
-        used = query("SELECT 1 FROM p").from_(self.values_linked_to(block).subquery("p")).where(*same)
+        used = query("SELECT 1 FROM p").from_(self.values_asked(block, by_rows=True).subquery("p")).where(*same)
         return query("SELECT max(h.n) FROM h").from_(self.heavy(block).subquery("h")).where(exp.Exists(this=used))
 
     # -- lists ----------------------------------------------------------------------------------------------------
