@@ -244,7 +244,7 @@ def test_a_batch_writes_all_of_its_parts_together(store: Store) -> None:
     kept = sorted(reader.read_all().to_pylist(), key=lambda line: line["row_key"])
     assert kept == [row(1, "p1", 11, '{"revenue": "12.5"}'), row(2, "p2"), row(3, None)]
     assert [line["line"] for line in store.quarantine("run-1")] == [4]
-    assert store.run("run-1")["goals"][0]["counts"] == {"rows_read": 4}
+    assert store.run("run-1")["goals"][0]["result"]["counts"] == {"rows_read": 4}
     assert (goal.state_version, goal.last_good_run_id) == (1, "run-1")
     assert consents(store) == [("p1", "newsletter", "granted", "a.csv", 2)]
 

@@ -275,7 +275,7 @@ def lease_lost(lease: Lease) -> LeaseLostError:
 def _with_goals(runs: list[dict[str, Any]], goals: list[dict[str, Any]]) -> list[dict[str, Any]]:
     by_run: dict[str, list[dict[str, Any]]] = {}
     for goal in goals:
-        entry = {**json.loads(goal["result"]), "goal": goal["goal"], "state": goal["state"]}
+        entry = {"goal": goal["goal"], "state": goal["state"], "result": json.loads(goal["result"])}
         by_run.setdefault(goal["run_id"], []).append(entry)
     return [
         {
