@@ -67,18 +67,25 @@ def record_outcome(context: RunContext, name: str, goal: str | None, step: Step)
         CrosswalkError: whatever the step raised, with the place filled in; anything else as a FatalError.
     """
     started = time.monotonic()
+    before = _known(context, goal) if goal else {}  # *apply* writes its own record inside its transaction
     try:
         result = step(context, goal)
     except CrosswalkError as error:
-        _record(context, name, goal, started, error=error.at(connection=context.name, goal=goal))
+        _record(context, name, goal, started, before, error=error.at(connection=context.name, goal=goal))
         raise
     except Exception as error:
         wrapped = _wrap(error, name).at(connection=context.name, goal=goal)
-        _record(context, name, goal, started, error=wrapped)
+        _record(context, name, goal, started, before, error=wrapped)
         raise wrapped from error
     if name != "report":
-        _record(context, name, goal, started, result=result)
+        _record(context, name, goal, started, before, result=result)
     return result
+
+
+def _known(context: RunContext, goal: str) -> dict[str, Any]:
+    """What the store has of a goal of this run: ``state`` and ``result``, or nothing."""
+    goals = (context.store.run(context.run_id) or {}).get("goals", [])
+    return next((item for item in goals if item["goal"] == goal), {})
 
 
 def _wrap(error: Exception, step: str) -> FatalError | RetryableError:
@@ -107,6 +114,7 @@ def _record(
     step: str,
     goal: str | None,
     started: float,
+    before: dict[str, Any],
     *,
     result: StepResult | None = None,
     error: CrosswalkError | None = None,
@@ -117,8 +125,7 @@ def _record(
         context.store.begin_run(context.run_id, context.name, request.mode, request.trigger, context.loaded.fingerprint)
     if goal is None and error is None:
         return
-    known = {item["goal"]: item for item in (context.store.run(context.run_id) or {}).get("goals", [])}
-    kept: dict[str, Any] = dict(known.get(goal or "", {}).get("result") or {})
+    kept: dict[str, Any] = dict(before.get("result") or {})
     kept["timings"] = {**kept.get("timings", {}), step: round(time.monotonic() - started, 3)}
     kept.pop("error", None)
     state = "running"
@@ -127,7 +134,7 @@ def _record(
         state = "busy" if isinstance(error, LeaseTakenError) else "failed"
     elif result is not None:
         _take_counts(context, kept, step, goal, result)
-        state = _goal_state(step, kept, result, known.get(goal or "", {}).get("state"))
+        state = _goal_state(step, kept, result, before.get("state"))
         if result.reason:
             kept["reason"] = result.reason
     context.store.save_goal_run(context.run_id, goal or "", state, kept)
@@ -150,6 +157,8 @@ def _take_counts(context: RunContext, kept: dict[str, Any], step: str, goal: str
 
 
 def _goal_state(step: str, kept: dict[str, Any], result: StepResult, before: str | None) -> str:
+    if result.state == "nothing_new" and before in ("done", "done_with_rejects"):
+        return before  # this run committed, was killed, and found its own work when it was repeated
     if result.state is not None:
         return result.state
     if step in ("apply", "finish") and before not in ("failed", "held", "stale"):
