@@ -179,7 +179,9 @@ def test_the_services_run_a_connection_into_postgresql(database: postgres.Postgr
         airflow.wait_for_login(180)
         airflow.wait_for_dag("sftp__shop", timeout=120)
         run = airflow.run_dag("sftp__shop", timeout=180)
-        assert run["state"] == "success", airflow.tasks("sftp__shop", run["dag_run_id"])
+        assert run["state"] == "success", {
+            name: task["state"] for name, task in airflow.tasks("sftp__shop", run["dag_run_id"]).items()
+        }
         _check_store(database, values)
         _check_health(place, api)
         assert password not in "".join((tmp_path / f"{name}.log").read_text() for name in SERVICES)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote
 
 from airflow.sdk import BaseOperator
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk.exceptions import AirflowException, AirflowSkipException
 
 from crosswalk.core.errors import CrosswalkError, FatalError, RetryableError
 
@@ -107,15 +107,35 @@ class StepOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Run the step; returns its counts."""
         try:
-            result = self._run(context)
-        except CrosswalkError as error:
-            raise told(error, self.log) from (error.__cause__ if _debugging() else None)
-        except _NETWORK as error:
-            wrapped = RetryableError(f"The network failed ({type(error).__name__}).", connection=self.connection)
-            raise told(wrapped, self.log) from (error if _debugging() else None)
+            return self._counts(self._run(context))
+        except AirflowException:
+            raise
+        except Exception as error:  # noqa: BLE001 - Airflow would log its text, which may quote a value
+            known = self._known(error)
+            raise told(known, self.log) from (known.__cause__ if _debugging() else None)
+
+    def _counts(self, result: StepResult) -> dict[str, Any]:
         if result.state is not None:
             raise AirflowSkipException(f"{result.state}: {result.reason}" if result.reason else result.state)
         return result.summary
+
+    def _known(self, error: Exception) -> CrosswalkError:
+        """The error as one of ours; what nobody foresaw is not tried again."""
+        if isinstance(error, CrosswalkError):
+            return error
+        place = {"connection": self.connection, "goal": self.goal}
+        known: CrosswalkError
+        if isinstance(error, _NETWORK):
+            known = RetryableError(f"The network failed ({type(error).__name__}).", **place)
+        else:
+            known = FatalError(
+                f"Step {self.step} met an unexpected {type(error).__name__}.",
+                remedy="This is a fault of Crosswalk or of its set-up; the log above has the places.",
+                code="unexpected",
+                **place,
+            )
+        known.__cause__ = error
+        return known
 
     def _run(self, context: Context) -> StepResult:
         from crosswalk.steps import open_run

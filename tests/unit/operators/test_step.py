@@ -9,6 +9,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowSkipException
 
 from crosswalk.core.errors import ConfigError, FatalError, RetryableError
+from crosswalk.dag_builder.build import retry_policy
 from crosswalk.operators.apply import ApplyPlanOperator
 from crosswalk.operators.authenticate import AuthenticateOperator
 from crosswalk.operators.finish import FinishFilesOperator
@@ -173,6 +174,18 @@ def test_a_network_error_that_nobody_translated_is_retried(fake_steps: Steps, co
     with pytest.raises(RetryableError, match="ConnectionResetError") as caught:
         make(JoinFilesOperator, goal="orders").execute(context)
     assert "10.0.0.1" not in str(caught.value)
+
+
+def test_an_error_that_nobody_expected_is_not_retried_and_shows_no_value(
+    fake_steps: Steps, context: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    fake_steps.answers["join"] = KeyError("jane@example.org")
+    with caplog.at_level(logging.INFO), pytest.raises(FatalError, match="unexpected KeyError") as caught:
+        make(JoinFilesOperator, goal="orders").execute(context)
+    assert retry_policy().evaluate(caught.value, 1, 3).action.value == "fail"
+    assert "KeyError at" in caplog.text
+    assert "jane@example.org" not in caplog.text
+    assert caught.value.__cause__ is None
 
 
 def test_the_log_says_where_help_is(
