@@ -123,19 +123,17 @@ class StepOperator(BaseOperator):
         """The error as one of ours; what nobody foresaw is not tried again."""
         if isinstance(error, CrosswalkError):
             return error
-        place = {"connection": self.connection, "goal": self.goal}
         known: CrosswalkError
         if isinstance(error, _NETWORK):
-            known = RetryableError(f"The network failed ({type(error).__name__}).", **place)
+            known = RetryableError(f"The network failed ({type(error).__name__}).")
         else:
             known = FatalError(
                 f"Step {self.step} met an unexpected {type(error).__name__}.",
                 remedy="This is a fault of Crosswalk or of its set-up; the log above has the places.",
                 code="unexpected",
-                **place,
             )
         known.__cause__ = error
-        return known
+        return known.at(connection=self.connection, goal=self.goal)
 
     def _run(self, context: Context) -> StepResult:
         from crosswalk.steps import open_run
