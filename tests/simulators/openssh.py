@@ -52,6 +52,8 @@ class OpenSsh:
         root: the folder that tests use as the remote one (its real path is the remote path).
         key: a private key that may log in.
         host_keys: private host keys, in the order in which the server offers them.
+        options: further lines of its configuration.
+        sftp_arguments: for the SFTP part: ``-R`` (read only), ``-P opendir`` (that request is denied).
     """
 
     folder: Path
@@ -62,6 +64,7 @@ class OpenSsh:
     host_keys: list[Path]
     process: subprocess.Popen | None = None
     options: tuple[str, ...] = ()
+    sftp_arguments: str = ""
     log: Path = field(init=False)
 
     def __post_init__(self) -> None:
@@ -101,7 +104,7 @@ class OpenSsh:
             "MaxStartups 100",
             *self.options,
             "Subsystem sftp internal-sftp",
-            "ForceCommand internal-sftp",
+            f"ForceCommand internal-sftp {self.sftp_arguments}".rstrip(),
         ]
         config.write_text("\n".join(lines) + "\n")
         if os.geteuid() == 0:
@@ -152,14 +155,19 @@ def free_port() -> int:
 
 @contextmanager
 def running(
-    folder: Path, *, host_key_types: Sequence[str] = ("ed25519",), options: Sequence[str] = ()
+    folder: Path,
+    *,
+    host_key_types: Sequence[str] = ("ed25519",),
+    options: Sequence[str] = (),
+    sftp_arguments: str = "",
 ) -> Iterator[OpenSsh]:
     """A server in a folder of its own; stopped at the end of the ``with`` block."""
     folder.mkdir(parents=True, exist_ok=True)
     root = folder / "data"
     root.mkdir(exist_ok=True)
     host_keys = [make_key(folder / f"host_{kind}", kind) for kind in host_key_types]
-    server = OpenSsh(folder, 0, getpass.getuser(), root, make_key(folder / "user_key"), host_keys, None, tuple(options))
+    server = OpenSsh(folder, 0, getpass.getuser(), root, make_key(folder / "user_key"), host_keys)
+    server.options, server.sftp_arguments = tuple(options), sftp_arguments
     server.authorize()
     for attempt in range(5):
         server.port = free_port()

@@ -52,7 +52,6 @@ class TcpProxy:
     fault: Fault = field(default_factory=Fault)
     fired: int = 0
     passed: dict[str, int] = field(default_factory=lambda: {"up": 0, "down": 0})
-    _tasks: set[asyncio.Task] = field(default_factory=set)
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection until either side ends."""
@@ -74,12 +73,11 @@ class TcpProxy:
             asyncio.ensure_future(self._pipe("up", reader, back, fault, (writer, back))),
             asyncio.ensure_future(self._pipe("down", there, writer, fault, (writer, back))),
         ]
-        self._tasks.update(pipes)
-        await asyncio.wait(pipes, return_when=asyncio.FIRST_COMPLETED)
+        with suppress(asyncio.CancelledError):  # the proxy is stopped
+            await asyncio.wait(pipes, return_when=asyncio.FIRST_COMPLETED)
         for task in pipes:
             task.cancel()
         await asyncio.gather(*pipes, return_exceptions=True)
-        self._tasks.difference_update(pipes)
         for end in (writer, back):
             with suppress(OSError, RuntimeError):
                 end.close()
@@ -131,11 +129,6 @@ class TcpProxy:
                 end.transport.abort()
             else:
                 end.close()
-
-    def cancel_all(self) -> None:
-        """End every connection."""
-        for task in self._tasks:
-            task.cancel()
 
 
 def _flip(data: bytes, at: int) -> bytes:

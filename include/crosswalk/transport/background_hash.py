@@ -24,6 +24,7 @@ class BackgroundSha256:
         self._hash = hashlib.sha256()
         self._worker: ThreadPoolExecutor | None = None
         self._waiting: deque[Future[None]] = deque()
+        self._given_up = False
 
     def update(self, data: bytes) -> None:
         """Take further bytes; waits when the other thread is far behind."""
@@ -37,7 +38,13 @@ class BackgroundSha256:
         self._waiting.append(self._worker.submit(self._hash.update, data))
 
     def hexdigest(self) -> str:
-        """The digest of everything so far."""
+        """The digest of everything so far.
+
+        Raises:
+            RuntimeError: ``close`` gave bytes up, so the digest would be of something else.
+        """
+        if self._given_up:
+            raise RuntimeError("The hash was closed before all of its bytes were taken in.")
         while self._waiting:
             self._waiting.popleft().result()
         return self._hash.hexdigest()
@@ -45,6 +52,7 @@ class BackgroundSha256:
     def close(self) -> None:
         """End the thread; what waits is given up."""
         if self._worker is not None:
+            self._given_up = bool(self._waiting)
             self._worker.shutdown(wait=False, cancel_futures=True)
             self._worker = None
             self._waiting.clear()

@@ -106,6 +106,7 @@ class SftpSession:
             raise sftp_errors.connect_error(error, self.details, method) from error
 
     async def _close(self) -> None:
+        self._sftp = None
         if self._connection is None:
             return
         self._connection.close()
@@ -118,20 +119,23 @@ class SftpSession:
     @property
     def _client(self) -> asyncssh.SFTPClient:
         if self._sftp is None:
-            raise RetryableError("The SFTP session is not open.", code="connection_lost")
+            raise _not_open()
         return self._sftp
 
     def host_key(self) -> HostKey:
         """The key that the server showed and that was found trusted."""
         key = self._connection.get_server_host_key() if self._connection else None
         if key is None:
-            raise RetryableError("The SFTP session is not open.", code="connection_lost")
+            raise _not_open()
         return HostKey.of(key)
 
     # -- one call at a time, watched
 
     def _run(self, work: Coroutine[Any, Any, T], doing: str, path: str) -> T:
         """Run one piece of work; any failure of the library comes out as an error of ours."""
+        if self._sftp is None:
+            work.close()
+            raise _not_open()
         try:
             return self._loop.run(self._watch(work, doing, path))
         except CrosswalkError:
@@ -387,6 +391,10 @@ def _remote_file(path: str, attrs: asyncssh.SFTPAttrs) -> RemoteFile:
     regular = attrs.permissions is None or stat.S_IFMT(attrs.permissions) in (0, stat.S_IFREG)
     name = posixpath.basename(path.rstrip("/"))
     return RemoteFile(path, name, int(attrs.size or 0), int(attrs.mtime or 0), regular)
+
+
+def _not_open() -> RetryableError:
+    return RetryableError("The SFTP session is not open.", code="connection_lost")
 
 
 def _require(details: ConnectionDetails, name: str) -> None:

@@ -24,7 +24,13 @@ from crosswalk.transport.details import ConnectionDetails
 _MISSING = (asyncssh.SFTPNoSuchFile, asyncssh.SFTPNoSuchPath, asyncssh.SFTPNotADirectory)
 _DENIED = (asyncssh.SFTPPermissionDenied, asyncssh.SFTPWriteProtect)
 _FULL = (asyncssh.SFTPNoSpaceOnFilesystem, asyncssh.SFTPQuotaExceeded)
-_LOST = (asyncssh.SFTPConnectionLost, asyncssh.SFTPNoConnection, asyncssh.SFTPBadMessage)
+_LOST = (
+    asyncssh.SFTPConnectionLost,
+    asyncssh.SFTPNoConnection,
+    asyncssh.SFTPBadMessage,
+    asyncssh.DisconnectError,
+    OSError,
+)
 _TRY_AGAIN = "Try again later; if it stays, look at the server and the network between."
 
 
@@ -48,7 +54,8 @@ def connect_error(error: BaseException, details: ConnectionDetails, method: str)
             remedy=f'Correct the Airflow connection "{details.conn_id}", or have the server accept it.',
             code="login_refused",
         )
-    if isinstance(error, asyncssh.KeyExchangeFailed):
+    # The same class stands for a transfer that was damaged while the keys were agreed on.
+    if isinstance(error, asyncssh.KeyExchangeFailed) and "no matching" in str(error).lower():
         return ConfigError(
             f"{where} offers no algorithm that we accept: {_said(error, details)}",
             remedy="Have the server offer a current one (Ed25519, ECDSA or RSA with SHA-2 host keys).",
@@ -103,7 +110,7 @@ def request_error(error: BaseException, details: ConnectionDetails, doing: str, 
         )
     if isinstance(error, _FULL):
         return RetryableError(f"{where}: its disk or quota is full ({doing} {shown}).", code="remote_disk_full")
-    if isinstance(error, _LOST | asyncssh.DisconnectError | OSError):
+    if isinstance(error, _LOST):
         return RetryableError(
             f"{where}: the connection was lost while {doing} {shown}: {_said(error, details)}",
             remedy=_TRY_AGAIN,

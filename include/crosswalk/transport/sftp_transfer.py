@@ -120,11 +120,12 @@ class Downloader:
                 self._check_space(part, version[0])
                 await self._copy(file, part, version[0])
                 await self._compare(file, part, remote, version)
+                sha256 = part.sha256
                 part.flush()
                 part.publish()
             finally:
                 part.close()
-        return Downloaded(part.have, part.sha256, version[1], resumed_at)
+        return Downloaded(part.have, sha256, version[1], resumed_at)
 
     def _not_a_file(self, remote: str) -> ConfigError:
         return ConfigError(

@@ -26,12 +26,12 @@ def test_the_final_name_appears_only_at_the_end(tmp_path: Path) -> None:
     part.write(DATA)
     part.flush()
     assert names(tmp_path) == ["a.csv.v1.part"]
+    assert part.sha256 == hashlib.sha256(DATA).hexdigest()
 
     part.publish()
 
     assert names(tmp_path) == ["a.csv"]
     assert (tmp_path / "a.csv").read_bytes() == DATA
-    assert part.sha256 == hashlib.sha256(DATA).hexdigest()
 
 
 def test_a_partial_file_of_the_same_version_is_resumed(tmp_path: Path) -> None:
