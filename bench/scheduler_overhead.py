@@ -2,8 +2,8 @@
 
 ``python -m bench.scheduler_overhead [--rounds 7]``
 
-One Airflow as the demo runs it, an SFTP server on loopback, a store on SQLite. Each round runs the empty chain and then a
-connection of one goal (8 tasks) with a new file of 100 rows; medians of the runs' own durations are compared.
+One Airflow as the demo runs it, an SFTP server on loopback, a store on SQLite. Each round runs the empty chain and then
+a connection of one goal (8 tasks) with a new file of 100 rows; medians of the runs' own durations are compared.
 """
 
 from __future__ import annotations
