@@ -22,11 +22,12 @@ from crosswalk.config.connection import ImportProfiles
 from crosswalk.core.errors import ConfigError, FatalError
 from crosswalk.core.names import display
 from crosswalk.core.staging import durable
-from crosswalk.engine.frames import Node, query, scan_parquet, to_sql
 from crosswalk.engine.join_plan import Block, JoinPlan, Source, plan_join
 from crosswalk.engine.join_sql import Facts, JoinSql
 from crosswalk.engine.quarantine import QUARANTINE_SCHEMA
+from crosswalk.engine.queries import over, parquet_columns, select
 from crosswalk.engine.session import Session, write_parquet
+from crosswalk.engine.template import Node, render
 
 __all__ = ["JoinResult", "Source", "join_files"]
 
@@ -100,7 +101,7 @@ def join_files(
             _balance(session, sql, block, result, max_rows)
             if block.is_nested and sql.list_columns(block):
                 _gather(session, sql, block, work)
-        written = write_parquet(session, to_sql(sql.rows()), out)
+        written = write_parquet(session, render(sql.rows()), out)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     for block in plan.blocks[1:]:
@@ -133,7 +134,7 @@ def _measure(session: Session, block: Block) -> Facts:
 
 
 def _one(session: Session, node: Node) -> tuple[Any, ...]:
-    row = session.execute(to_sql(node)).fetchone()
+    row = session.execute(render(node)).fetchone()
     return row if row is not None else ()
 
 
@@ -141,7 +142,7 @@ def _check_repeats(session: Session, sql: JoinSql, block: Block, result: JoinRes
     """Count link values; settle what happens to those that repeat in a block that must be unique."""
     facts = sql.facts[block.name]
     text = "SELECT count(*), coalesce(sum(g.n), 0), coalesce(max(g.n), 0) FROM g"
-    values, linked, most = _one(session, query(text).from_(sql.groups(block).subquery("g")))
+    values, linked, most = _one(session, over(text, sql.groups(block)))
     facts.linked, facts.most = int(linked), int(most)
     result.counts["duplicates"][block.name] = 0
     if block.is_nested or values == linked:
@@ -168,7 +169,7 @@ def _guard_matches(session: Session, sql: JoinSql, block: Block) -> None:
         return
     (most,) = _one(session, sql.heaviest_used(block))
     if most is None:
-        total = query("SELECT CAST(sum(h.n) AS BIGINT) FROM h").from_(sql.heavy(block).subquery("h"))
+        total = over("SELECT CAST(sum(h.n) AS BIGINT) FROM h", sql.heavy(block))
         (facts.heavy,) = _one(session, total)
         return
     allowed = sql.max_rows_per_match
@@ -206,8 +207,8 @@ def _count_absent(session: Session, plan: JoinPlan, block: Block, out: Path) -> 
     """Rows without a match: those where a column is NULL that every record of the block has."""
     place = plan.fields.index((block, str(block.complete_output)))
     columns = ["row_id", "file_index", "line", *(f"x{number}" for number in range(len(plan.fields)))]
-    count = query("SELECT count(*) - count(:column) FROM t", column=exp.column(f"x{place}"))
-    (absent,) = _one(session, count.from_(scan_parquet([str(out)], "t", columns)))
+    count = select("SELECT count(*) - count($column) FROM t", column=exp.column(f"x{place}"))
+    (absent,) = _one(session, count.from_(parquet_columns([str(out)], "t", columns)))
     return int(absent)
 
 
@@ -217,7 +218,7 @@ def _gather(session: Session, sql: JoinSql, block: Block, work: Path) -> None:
     buckets = 1 + facts.linked * (len(sql.list_columns(block)) + 1) // CELLS_PER_BUCKET
     for bucket in range(buckets):
         path = work / f"{block.position}_{bucket}.parquet"
-        write_parquet(session, to_sql(sql.gather(block, bucket, buckets)), path)
+        write_parquet(session, render(sql.gather(block, bucket, buckets)), path)
         facts.gathered.append(path)
 
 

@@ -7,23 +7,15 @@ names of the columns that are written.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from sqlglot import exp
 
-from crosswalk.engine.frames import (
-    Node,
-    all_of,
-    frame,
-    link_key,
-    listed,
-    literal_node,
-    named,
-    query,
-    scan_parquet,
-)
 from crosswalk.engine.join_plan import Block, JoinPlan, Link, Source
+from crosswalk.engine.queries import link_key, over, parquet_columns, select
+from crosswalk.engine.template import Node, all_of, call, named, number, sql
 
 
 @dataclass
@@ -72,70 +64,66 @@ class JoinSql:
     def _records_alike(self, block: Block, header: list[str], sources: list[Source]) -> exp.Select:
         starts = self.facts[block.name].starts
         paths = [str(source.path) for source in sources]
-        place = {name: number for number, name in reversed(list(enumerate(header)))}
+        place = {name: n for n, name in reversed(list(enumerate(header)))}
         cells = [
-            named(_col(f"x{place[name]}", "t"), f"c{number}")
+            named(_col(f"x{place[name]}", "t"), f"c{n}")
             if name in place
-            else named(exp.cast(exp.Null(), "VARCHAR"), f"c{number}")
-            for number, name in enumerate(block.columns)
+            else named(exp.cast(exp.Null(), "VARCHAR"), f"c{n}")
+            for n, name in enumerate(block.columns)
         ]
-        number = frame("CAST(t.file_index AS BIGINT) + 1")
-        select = query(
-            "SELECT list_extract(:starts, :number) + CAST(t.file_row_number AS BIGINT) + 1 AS pos, "
-            "CAST(list_extract(:indexes, :number) AS INTEGER) AS src, CAST(t.line AS BIGINT) AS line FROM t",
-            starts=listed(starts[path] for path in paths),
-            indexes=listed(source.index for source in sources),
-            number=number,
+        place_of_file = sql("CAST(t.file_index AS BIGINT) + 1")
+        records = select(
+            "SELECT list_extract($starts, $file) + CAST(t.file_row_number AS BIGINT) + 1 AS pos, "
+            "CAST(list_extract($indexes, $file) AS INTEGER) AS src, CAST(t.line AS BIGINT) AS line FROM t",
+            starts=_numbers(starts[path] for path in paths),
+            indexes=_numbers(source.index for source in sources),
+            file=place_of_file,
         )
-        table = scan_parquet(paths, "t", ["record", "line", *(f"x{number}" for number in range(len(header)))])
-        return select.from_(table, copy=False).select(*cells, copy=False)
+        table = parquet_columns(paths, "t", ["record", "line", *(f"x{n}" for n in range(len(header)))])
+        return records.from_(table, copy=False).select(*cells, copy=False)
 
     def keyed(self, block: Block) -> exp.Select:
         """Records that have a link value, with their link keys k0.. beside the columns."""
         keys = [
-            named(link_key(_col(f"c{block.columns.index(link.column)}")), f"k{number}")
-            for number, link in enumerate(block.links)
+            named(link_key(_col(f"c{block.columns.index(link.column)}")), f"k{n}") for n, link in enumerate(block.links)
         ]
-        inner = query("SELECT * FROM r").select(*keys).from_(self.records(block).subquery("r"))
-        filled = [exp.column(f"k{number}", table="q").is_(exp.Null()).not_() for number in range(len(keys))]
-        whole = query("SELECT * FROM q").from_(inner.subquery("q"))
-        return whole.where(*filled) if filled else whole
+        inner = over("SELECT * FROM r", self.records(block), *keys)
+        filled = [exp.column(f"k{n}", table="q").is_(exp.Null()).not_() for n in range(len(keys))]
+        whole = over("SELECT * FROM q", inner)
+        return whole.where(*filled, copy=False) if filled else whole
 
     def groups(self, block: Block, keep: Node | None = None) -> exp.Select:
         """One row per link value: k0.., n, first, last (places of its records)."""
-        keys = _keys(block)
         text = "SELECT count(*) AS n, min(pos) AS first_pos, max(pos) AS last_pos FROM q"
-        select = query(text).select(*keys).from_(self.keyed(block).subquery("q")).group_by(*keys)
-        return select.having(keep) if keep is not None else select
+        chosen = over(text, self.keyed(block), *_keys(block)).group_by(*_keys(block), copy=False)
+        return chosen.having(keep, copy=False) if keep is not None else chosen
 
     def heavy(self, block: Block) -> exp.Select:
         """Link values with more records than one match may have."""
-        return self.groups(block, frame("count(*) > :most", most=self.max_rows_per_match))
+        return self.groups(block, sql("count(*) > $most", most=number(self.max_rows_per_match)))
 
     def relation(self, block: Block) -> exp.Query:
         """The records as they take part in the join; unique on the link unless the block is nested."""
         facts = self.facts[block.name]
         if not block.links:
             return self.records(block)
-        select = self.keyed(block)
+        keyed = self.keyed(block)
         if not block.is_nested and facts.repeats:
             place = "last_pos" if block.file.duplicates == "last" else "first_pos"
-            chosen = exp.select(place).from_(self.groups(block).subquery("g"))
-            return select.where(exp.In(this=exp.column("pos"), query=chosen.subquery()))
+            places = over("SELECT FROM g", self.groups(block), exp.column(place))
+            return keyed.where(exp.In(this=exp.column("pos"), query=places.subquery(copy=False)), copy=False)
         if facts.heavy:
             same = [exp.column(f"k{n}", table="h").eq(exp.column(f"k{n}", table="q")) for n in range(len(block.links))]
-            heavy = query("SELECT 1 FROM h").from_(self.heavy(block).subquery("h")).where(*same)
-            return select.where(exp.Exists(this=heavy).not_())
-        return select
+            heavy = over("SELECT 1 FROM h", self.heavy(block)).where(*same, copy=False)
+            return keyed.where(exp.Exists(this=heavy).not_(copy=False), copy=False)
+        return keyed
 
     def second_record(self, block: Block) -> exp.Select:
         """Source and line of the first record that repeats a link value."""
         keys = exp.Tuple(expressions=_keys(block))
-        numbered = query("SELECT src, line, pos FROM q").from_(self.keyed(block).subquery("q"))
-        number = frame("row_number() OVER (PARTITION BY :keys ORDER BY pos)", keys=keys)
-        return query("SELECT src, line FROM n WHERE number = 2 ORDER BY pos LIMIT 1").from_(
-            numbered.select(named(number, "number")).subquery("n")
-        )
+        rank = sql("row_number() OVER (PARTITION BY $keys ORDER BY pos)", keys=keys)
+        numbered = over("SELECT src, line, pos FROM q", self.keyed(block), named(rank, "rank"))
+        return over("SELECT src, line FROM n WHERE rank = 2 ORDER BY pos LIMIT 1", numbered)
 
     # -- the chain ------------------------------------------------------------------------------------------------
     def chain(self, host: str | None, leaves: list[Block]) -> exp.Select:
@@ -147,12 +135,13 @@ class JoinSql:
         wanted = {root.name}
         for leaf in leaves:
             wanted |= self._with_ancestors(leaf, root)
-        select = exp.select().from_(self.relation(root).subquery(alias(root)))
+        chain = _from(self.relation(root), root)
         for block in self.plan.blocks:
             if block.name in wanted and block is not root:
                 side = self.gathered(block) if block.is_nested else self.relation(block)
-                select = select.join(side.subquery(alias(block)), on=self._matches(block), join_type="left", copy=False)
-        return select
+                table = side.subquery(alias(block), copy=False)
+                chain = chain.join(table, on=self._matches(block), join_type="left", copy=False)
+        return chain
 
     def _with_ancestors(self, block: Block, root: Block) -> set[str]:
         found = {block.name}
@@ -163,7 +152,7 @@ class JoinSql:
 
     def _matches(self, block: Block) -> Node:
         pairs = enumerate(block.links)
-        return all_of(_col(f"k{number}", alias(block)).eq(self.target_key(link)) for number, link in pairs)
+        return all_of([_col(f"k{n}", alias(block)).eq(self.target_key(link)) for n, link in pairs])
 
     def target_key(self, link: Link) -> Node:
         """The link value on the side of the earlier block."""
@@ -191,9 +180,9 @@ class JoinSql:
             root = self._root(block)
             source = self.chain(None if root.position == 0 else root.name, targets)
         else:
-            source = exp.select().from_(self.relation(targets[0]).subquery(alias(targets[0])))
-        keys = [named(self.target_key(link), f"t{number}") for number, link in enumerate(block.links)]
-        return source.select(named(literal_node(1), "here"), *keys)
+            source = _from(self.relation(targets[0]), targets[0])
+        keys = [named(self.target_key(link), f"t{n}") for n, link in enumerate(block.links)]
+        return source.select(named(number(1), "here"), *keys, copy=False)
 
     def balance(self, block: Block, *, by_rows: bool) -> exp.Select:
         """One row: values asked without a match, records that nobody asks for, records over all matches."""
@@ -202,19 +191,18 @@ class JoinSql:
             "SELECT count(*) FILTER (WHERE g.n IS NULL), coalesce(sum(g.n) FILTER (WHERE p.here IS NULL), 0), "
             "coalesce(sum(g.n) FILTER (WHERE p.here IS NOT NULL), 0) FROM p"
         )
-        keys = _keys(block)
-        records = query("SELECT count(*) AS n FROM q" if block.is_nested else "SELECT 1 AS n FROM q").select(*keys)
-        records = records.from_(self.relation(block).subquery("q"))
+        text_of_records = "SELECT count(*) AS n FROM q" if block.is_nested else "SELECT 1 AS n FROM q"
+        records = over(text_of_records, self.relation(block), *_keys(block))
         if block.is_nested:
-            records = records.group_by(*keys)
-        select = query(text).from_(self.values_asked(block, by_rows=by_rows).subquery("p"))
-        return select.join(records.subquery("g"), on=all_of(same), join_type="full")
+            records = records.group_by(*_keys(block), copy=False)
+        balance = over(text, self.values_asked(block, by_rows=by_rows))
+        return balance.join(records.subquery("g", copy=False), on=all_of(same), join_type="full", copy=False)
 
     def heaviest_used(self, block: Block) -> exp.Select:
         """The largest number of records of a link value that is too frequent and that some row looks for."""
         same = [_col(f"t{n}", "p").eq(_col(f"k{n}", "h")) for n in range(len(block.links))]
-        used = query("SELECT 1 FROM p").from_(self.values_asked(block, by_rows=True).subquery("p")).where(*same)
-        return query("SELECT max(h.n) FROM h").from_(self.heavy(block).subquery("h")).where(exp.Exists(this=used))
+        used = over("SELECT 1 FROM p", self.values_asked(block, by_rows=True)).where(*same, copy=False)
+        return over("SELECT max(h.n) FROM h", self.heavy(block)).where(exp.Exists(this=used), copy=False)
 
     # -- lists ----------------------------------------------------------------------------------------------------
     def list_columns(self, host: Block) -> list[tuple[Block, str]]:
@@ -227,26 +215,24 @@ class JoinSql:
         blocks = list({id(block): block for block, _ in columns}.values())
         chain = self.chain(host.name, [block for block in blocks if block is not host])
         pairs = [exp.PropertyEQ(this=exp.to_identifier("p"), expression=_col("pos", alias(host)))]
-        for number, (block, column) in enumerate(columns):
+        for n, (block, column) in enumerate(columns):
             value = _col(f"c{block.columns.index(column)}", alias(block))
-            pairs.append(exp.PropertyEQ(this=exp.to_identifier(f"v{number}"), expression=value))
+            pairs.append(exp.PropertyEQ(this=exp.to_identifier(f"v{n}"), expression=value))
         keys = _keys(host, alias(host))
-        group = frame("list_sort(list(:record))", record=exp.Struct(expressions=pairs))
-        inner = chain.select(*keys, named(group, "items")).group_by(*keys)
+        group = sql("list_sort(list($record))", record=exp.Struct(expressions=pairs))
+        inner = chain.select(*keys, named(group, "items")).group_by(*keys, copy=False)
         if buckets > 1:
-            share = exp.func("hash", *keys)
-            inner = inner.where(frame(":share % :buckets = :bucket", share=share, buckets=buckets, bucket=bucket))
-        lists = [
-            named(frame(f"list_transform(items, lambda item: item.v{number})"), f"l{number}")
-            for number in range(len(columns))
-        ]
-        return exp.select(*_keys(host), *lists).from_(inner.subquery("g"))
+            share = call("hash", *_keys(host, alias(host)))
+            condition = sql("$share % $buckets = $bucket", share=share, buckets=number(buckets), bucket=number(bucket))
+            inner = inner.where(condition, copy=False)
+        lists = [named(sql(f"list_transform(items, lambda item: item.v{n})"), f"l{n}") for n in range(len(columns))]
+        return over("SELECT FROM g", inner, *_keys(host), *lists)
 
     def gathered(self, host: Block) -> exp.Select:
         """What ``gather`` wrote."""
         names = [f"k{n}" for n in range(len(host.links))] + [f"l{n}" for n in range(len(self.list_columns(host)))]
         paths = [str(path) for path in self.facts[host.name].gathered]
-        return query("SELECT * FROM t").from_(scan_parquet(paths, "t", names))
+        return select("SELECT * FROM t").from_(parquet_columns(paths, "t", names), copy=False)
 
     # -- the result -----------------------------------------------------------------------------------------------
     def rows(self) -> exp.Select:
@@ -259,8 +245,8 @@ class JoinSql:
             else:
                 host = self.plan.block(block.host)
                 leaves.append(host)
-                number = self.list_columns(host).index((block, column))
-                value = _col(f"l{number}", alias(host))
+                n = self.list_columns(host).index((block, column))
+                value = _col(f"l{n}", alias(host))
             cells.append(named(value, f"{block.name}.{column}"))
         root = alias(self.plan.blocks[0])
         keys = [
@@ -268,7 +254,7 @@ class JoinSql:
             named(_col("src", root), "file_index"),
             named(_col("line", root), "line"),
         ]
-        return self.chain(None, leaves).select(*keys, *cells)
+        return self.chain(None, leaves).select(*keys, *cells, copy=False)
 
 
 def alias(block: Block) -> str:
@@ -280,5 +266,13 @@ def _col(name: str, table: str | None = None) -> exp.Column:
     return exp.column(name, table=table)
 
 
+def _from(records: exp.Query, block: Block) -> exp.Select:
+    return exp.select().from_(records.subquery(alias(block), copy=False), copy=False)
+
+
+def _numbers(values: Iterable[int]) -> Node:
+    return exp.Array(expressions=[number(value) for value in values])
+
+
 def _keys(block: Block, table: str | None = None) -> list[Node]:
-    return [_col(f"k{number}", table) for number in range(len(block.links))]
+    return [_col(f"k{n}", table) for n in range(len(block.links))]
