@@ -56,6 +56,10 @@ def _put_list(place: Node, items: list[Node]) -> None:
     parent, key = place.parent, place.arg_key
     if parent is None or key is None:
         raise TypeError("a list needs a place inside a list")
+    if not isinstance(parent.args[key], list):  # the first argument of a function such as coalesce
+        parent.set(key, items[0])
+        parent.set("expressions", [*items[1:], *(parent.args.get("expressions") or [])])
+        return
     siblings = list(parent.args[key])
     index = next(position for position, sibling in enumerate(siblings) if sibling is place)
     parent.set(key, [*siblings[:index], *items, *siblings[index + 1 :]])
@@ -104,6 +108,11 @@ def any_of(conditions: Sequence[Node]) -> Node:
 def call(function: str, *arguments: Node) -> Node:
     """A function call."""
     return exp.func(function, *[argument.copy() for argument in arguments], dialect="duckdb")
+
+
+def union_all(queries: Sequence[Node]) -> Node:
+    """The rows of all queries."""
+    return exp.union(*queries, distinct=False) if len(queries) > 1 else queries[0].copy()  # type: ignore[arg-type]
 
 
 def cast(expression: Node, kind: str) -> Node:

@@ -8,7 +8,7 @@ its two readings. So a zone is a sorted list of local thresholds, written as a b
 from __future__ import annotations
 
 from bisect import bisect_right
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
@@ -16,13 +16,14 @@ from sqlglot import exp
 
 from crosswalk.engine.template import Node, number, render, sql, text
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST_YEAR, _LAST_YEAR = 1840, 2100
 _MICROSECONDS = 1_000_000
+# Wide enough to be quick, narrow enough that no zone changed back within it.
+_STEP = 3 * 86_400
 
 
 def _offset(zone: ZoneInfo, second: int) -> int:
-    shift = (_EPOCH + timedelta(seconds=second)).astimezone(zone).utcoffset()
+    shift = datetime.fromtimestamp(second, zone).utcoffset()
     return int(shift.total_seconds()) if shift is not None else 0
 
 
@@ -30,16 +31,15 @@ def _offset(zone: ZoneInfo, second: int) -> int:
 def transitions(zone_name: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Local thresholds in epoch seconds and the offsets between them (one more than thresholds), years 1840 to 2100."""
     zone = ZoneInfo(zone_name)
-    day = 86_400
     start = int(datetime(_FIRST_YEAR, 1, 1, tzinfo=UTC).timestamp())
     end = int(datetime(_LAST_YEAR, 1, 1, tzinfo=UTC).timestamp())
     thresholds: list[int] = []
     offsets = [_offset(zone, start)]
-    for second in range(start + day, end, day):
+    for second in range(start + _STEP, end, _STEP):
         after = _offset(zone, second)
         if after == offsets[-1]:
             continue
-        low, high = second - day, second
+        low, high = second - _STEP, second
         while high - low > 1:
             middle = (low + high) // 2
             low, high = (low, middle) if _offset(zone, middle) == after else (middle, high)

@@ -1,0 +1,30 @@
+"""The reasons for which *link* and *map* set a row or a value aside, with their sentence for a person."""
+
+from __future__ import annotations
+
+from sqlglot import exp
+
+from crosswalk.engine.template import Node, sql, text
+
+MESSAGES = {
+    "ambiguous_match": "The identifiers name different profiles: ",
+    "identifier_taken": "The identifier belongs to another profile.",
+    "shared_identifier": "More than 20 different new rows share one identifier value; they cannot all be one profile.",
+    "too_long": "The text is longer than 65,000 characters.",
+    "invalid_email": "The text is not an e-mail address.",
+    "invalid_number": "The text is not a whole number.",
+    "invalid_decimal": "The text is not a number with the marks of this format.",
+    "invalid_currency": "The text is not an amount with the marks of this format.",
+    "ambiguous_number": "The mark could be of decimals or of thousands; set `thousands` or `decimal` in the format.",
+    "out_of_range": "The number is larger than the property's type can hold.",
+    "invalid_datetime": "The text is not a date and time in this format.",
+    "unknown_answer": "The text is neither among the granted nor among the refused answers.",
+    "sum_out_of_range": "The sum is larger than the property's type can hold; nothing was added.",
+    "too_many_values": "A property keeps at most 1,000 values; the last ones were dropped.",
+}
+
+
+def message_of(reason: Node) -> Node:
+    """The sentence for a reason."""
+    whens = [exp.If(this=text(code), true=text(message)) for code, message in MESSAGES.items()]
+    return exp.Case(this=reason.copy(), ifs=whens, default=sql("'The value does not fit.'"))
