@@ -254,6 +254,24 @@ def test_every_error_code_is_explained() -> None:
     assert sorted(code for code in codes if f"`{code}`" not in page) == []
 
 
+def reasons() -> set[str]:
+    """Every reason for which something is set aside: the keys of the engine's tables of messages."""
+    found: set[str] = set()
+    for path in [*(PACKAGE / "engine").glob("*.py"), *(PACKAGE / "processors").glob("*.py")]:
+        for node in ast.walk(ast.parse(text_of(path))):
+            if isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(node.value, ast.Dict):
+                target = node.targets[0] if isinstance(node, ast.Assign) else node.target
+                if ast.unparse(target) in {"MESSAGES", "REASONS"}:
+                    found |= {ast.literal_eval(key) for key in node.value.keys if isinstance(key, ast.Constant)}
+    return found
+
+
+def test_every_reason_is_explained() -> None:
+    page = text_of(ROOT / "docs" / "troubleshooting.md")
+    assert {"unclosed_quote", "ambiguous_match", "invalid_email"} <= reasons()
+    assert sorted(reason for reason in reasons() if f"`{reason}`" not in page) == []
+
+
 def test_every_processor_is_documented() -> None:
     page = text_of(ROOT / "docs" / "processors.md")
     assert sorted(name for name in PROCESSORS if f"`{name}`" not in page) == []
