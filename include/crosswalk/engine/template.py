@@ -19,7 +19,8 @@ Part = Node | Sequence[Node]
 
 @lru_cache(maxsize=None)
 def _parsed(text: str) -> Node:
-    return sqlglot.parse_one(text, dialect="duckdb")
+    # The blank keeps the tokenizer from looking past the end for a ``$tag$`` when the text ends in a quote.
+    return sqlglot.parse_one(f"{text} ", dialect="duckdb")
 
 
 def sql(frame: str, /, **parts: Part) -> Node:
