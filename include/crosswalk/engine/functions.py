@@ -194,7 +194,9 @@ def parse_number(cell: Node, marks: Marks) -> Node:
         "WHEN $long AND $bounded THEN TRY_CAST($digits AS DECIMAL(18, 0))::BIGINT END",
         short=matches(cell, r"[+-]?\d{1,9}"),
         long=matches(cell, marks.whole),
-        bounded=sql("abs(TRY_CAST($digits AS DECIMAL(38, 0))) <= $limit", digits=_whole(cell, marks), limit=number(MAX_NUMBER)),
+        bounded=sql(
+            "abs(TRY_CAST($digits AS DECIMAL(38, 0))) <= $limit", digits=_whole(cell, marks), limit=number(MAX_NUMBER)
+        ),
         digits=_whole(cell, marks),
         cell=cell,
     )
@@ -223,7 +225,12 @@ def number_text(value: Node, decimals: int, *, fixed: bool = False, precision: i
     if fixed:
         return cast(cast(value, kinds[-1]), "VARCHAR")
     branches = [
-        sql("CASE WHEN $short = $value THEN $text END", short=cast(value, kind), value=value, text=cast(cast(value, kind), "VARCHAR"))
+        sql(
+            "CASE WHEN $short = $value THEN $text END",
+            short=cast(value, kind),
+            value=value,
+            text=cast(cast(value, kind), "VARCHAR"),
+        )
         for kind in kinds[:-1]
     ]
     return call("coalesce", *branches, cast(cast(value, kinds[-1]), "VARCHAR"))
@@ -247,7 +254,11 @@ def local_microseconds(cell: Node, pattern: str | None) -> Node | None:
 def instant_microseconds(cell: Node, pattern: str | None) -> Node | None:
     """Epoch microseconds of a clean cell that names an instant by itself; None when the pattern never does."""
     if pattern is not None:
-        return sql("epoch_us(try_strptime($cell, $pattern))", cell=cell, pattern=text(pattern)) if has_offset(pattern) else None
+        return (
+            sql("epoch_us(try_strptime($cell, $pattern))", cell=cell, pattern=text(pattern))
+            if has_offset(pattern)
+            else None
+        )
     return sql(
         "CASE WHEN $seconds THEN TRY_CAST($cell AS BIGINT) * 1000000 WHEN $milliseconds THEN TRY_CAST($cell AS BIGINT) * 1000 "
         "WHEN $iso THEN epoch_us(TRY_CAST(replace($cell, ',', '.') AS TIMESTAMPTZ)) END",
@@ -268,14 +279,23 @@ def utc_microseconds(local: Node | None, instant: Node | None, zone: str) -> Nod
     known = [part for part in (instant, None if local is None else to_utc(local, zone)) if part is not None]
     moment = known[0] if len(known) == 1 else call("coalesce", *known)
     span = {"first": number(_FIRST_US), "last": number(_LAST_US)}
-    checks = [sql("$column BETWEEN $first AND $last", column=column, **span) for column in (local, instant) if column is not None]
+    checks = [
+        sql("$column BETWEEN $first AND $last", column=column, **span)
+        for column in (local, instant)
+        if column is not None
+    ]
     return sql("CASE WHEN $inside THEN $moment END", inside=any_of(checks), moment=moment)
 
 
 def milliseconds_text(moment: Node) -> Node:
     """Epoch milliseconds, rounded down also before 1970."""
     shift = -_FIRST_US
-    return sql("(($moment + $shift) // 1000 - $whole)::VARCHAR", moment=moment, shift=number(shift), whole=number(shift // 1000))
+    return sql(
+        "(($moment + $shift) // 1000 - $whole)::VARCHAR",
+        moment=moment,
+        shift=number(shift),
+        whole=number(shift // 1000),
+    )
 
 
 def parse_datetime(expr_sql: str, pattern: str | None, zone: str) -> str:
@@ -296,7 +316,9 @@ def datetime_text(cell: Node, pattern: str | None, zone: str) -> Node:
     known = {key: part for key, part in parts.items() if part is not None}
     found = {key: sql(f"found.{key}") for key in known}
     moment = milliseconds_text(utc_microseconds(found.get("local"), found.get("instant"), zone))
-    fields = exp.Struct(expressions=[exp.PropertyEQ(this=exp.to_identifier(key), expression=part) for key, part in known.items()])
+    fields = exp.Struct(
+        expressions=[exp.PropertyEQ(this=exp.to_identifier(key), expression=part) for key, part in known.items()]
+    )
     return sql(
         "list_transform(list_transform([$cell], LAMBDA cell : $fields), LAMBDA found : $moment)[1]",
         cell=cell,
@@ -369,9 +391,7 @@ def md5_bytes(content: Node) -> Node:
 
 def uuid5(namespace: UUID, content: Node) -> Node:
     """The version 5 UUID of a text in a namespace, as text."""
-    digest = sql(
-        "sha1(unhex($namespace) || encode($content))", namespace=text(namespace.hex), content=content
-    )
+    digest = sql("sha1(unhex($namespace) || encode($content))", namespace=text(namespace.hex), content=content)
     return sql(
         "list_transform([$digest], LAMBDA hex : concat(hex[1:8], '-', hex[9:12], '-5', hex[14:16], '-', "
         "translate(hex[17], '0123456789abcdef', '89ab89ab89ab89ab'), hex[18:20], '-', hex[21:32]))[1]",
@@ -385,6 +405,10 @@ def normalize_identifier(definition: Property, value: str) -> str:
 
     reader = ValueReader.of_property(definition)
     with tempfile.TemporaryDirectory() as folder, open_session(Path(folder), threads=1) as session:
-        query = sql("SELECT $value, cell FROM (SELECT $clean AS cell)", value=reader.text_of(sql("cell")), clean=clean(text(value)))
+        query = sql(
+            "SELECT $value, cell FROM (SELECT $clean AS cell)",
+            value=reader.text_of(sql("cell")),
+            clean=clean(text(value)),
+        )
         row = session.execute(render(query)).fetchone()
     return str(row[0] if row and row[0] is not None else row[1] if row else value)

@@ -40,10 +40,10 @@ from crosswalk.core.staging import GoalFolder
 from crosswalk.engine import functions
 from crosswalk.engine.link_graph import decide
 from crosswalk.engine.link_quarantine import write_quarantine
-from crosswalk.engine.link_task import Lookup, LinkTask, identifier_values
+from crosswalk.engine.link_task import LinkTask, Lookup, identifier_values
 from crosswalk.engine.row_keys import key_columns, place_column
 from crosswalk.engine.session import Session, write_parquet
-from crosswalk.engine.template import Node, all_of, name, named, number, parquet, render, sql, texts, union_all
+from crosswalk.engine.template import all_of, name, named, number, parquet, render, sql, texts, union_all
 
 
 @dataclass(frozen=True)
@@ -270,7 +270,9 @@ def _find_owners(task: LinkTask) -> None:
     task.tables.take_in("matched", task.lookup(wanted), "property_id, value, profile_id")
     task.tables.make(
         "owner",
-        sql("SELECT row_number() OVER (ORDER BY profile_id) AS owner_no, profile_id FROM (SELECT DISTINCT profile_id FROM matched)"),
+        sql(
+            "SELECT row_number() OVER (ORDER BY profile_id) AS owner_no, profile_id FROM (SELECT DISTINCT profile_id FROM matched)"
+        ),
     )
     task.tables.make(
         "value_owner",
@@ -358,7 +360,9 @@ def _write_links(task: LinkTask) -> None:
         "SELECT d.*, coalesce(d.new_no, s.profile_no) AS profile_no FROM decision AS d "
         "LEFT JOIN owner USING (owner_no) LEFT JOIN stored_number AS s USING (profile_id)"
     )
-    task.tables.make("numbered", sql("SELECT tuple_no, outcome, new_no, profile_no FROM ($numbered)", numbered=numbered))
+    task.tables.make(
+        "numbered", sql("SELECT tuple_no, outcome, new_no, profile_no FROM ($numbered)", numbered=numbered)
+    )
     links = sql(
         """
         SELECT r.row_id, r.outcome, r.reason, n.profile_no, r.row_key, r.row_hash, r.special, h.amounts,

@@ -75,8 +75,16 @@ def decide(task: LinkTask) -> None:
 
 def _find_components(tables: Tables) -> None:
     """``component`` (value to component), ``component_facts`` and ``tuple_component``."""
-    tables.make("sound_edges", sql("SELECT DISTINCT tuple_no, value_no FROM edges SEMI JOIN (SELECT tuple_no FROM tuple_facts WHERE NOT torn) AS f USING (tuple_no)"))
-    tables.make("tuple_first", sql("SELECT tuple_no, min(value_no) AS value_no, count(*) AS size FROM sound_edges GROUP BY tuple_no"))
+    tables.make(
+        "sound_edges",
+        sql(
+            "SELECT DISTINCT tuple_no, value_no FROM edges SEMI JOIN (SELECT tuple_no FROM tuple_facts WHERE NOT torn) AS f USING (tuple_no)"
+        ),
+    )
+    tables.make(
+        "tuple_first",
+        sql("SELECT tuple_no, min(value_no) AS value_no, count(*) AS size FROM sound_edges GROUP BY tuple_no"),
+    )
     tables.make(
         "pairs",
         sql(
@@ -101,7 +109,9 @@ def _find_components(tables: Tables) -> None:
     tables.make("glued", _glued() if linked else sql("SELECT 0::BIGINT AS component WHERE false"))
     tables.make(
         "tuple_component",
-        sql("SELECT tuple_no, coalesce(c.component, f.value_no) AS component FROM tuple_first AS f LEFT JOIN component AS c USING (value_no)"),
+        sql(
+            "SELECT tuple_no, coalesce(c.component, f.value_no) AS component FROM tuple_first AS f LEFT JOIN component AS c USING (value_no)"
+        ),
     )
 
 
@@ -118,7 +128,9 @@ def _contract(tables: Tables) -> None:
         tables.make("hook", sql("SELECT h.node, up.root FROM hook AS h JOIN hook AS up ON h.root = up.node"))
     tables.make(
         "component",
-        sql("SELECT c.value_no, coalesce(h.root, c.component) AS component FROM component AS c LEFT JOIN hook AS h ON h.node = c.component"),
+        sql(
+            "SELECT c.value_no, coalesce(h.root, c.component) AS component FROM component AS c LEFT JOIN hook AS h ON h.node = c.component"
+        ),
     )
     tables.make(
         "pairs",
@@ -171,8 +183,18 @@ def _any_verdicts(create: Node) -> Node:
         ) LEFT JOIN ($torn) AS t USING (tuple_no) LEFT JOIN ($bad) AS c USING (component)
         """,
         create=create,
-        torn=_names("tuple_no", sql("SELECT tuple_no, value_no FROM edges SEMI JOIN (SELECT tuple_no FROM tuple_facts WHERE torn) AS x USING (tuple_no)")),
-        bad=_names("component", sql("SELECT component, value_no FROM component SEMI JOIN (SELECT component FROM component_facts WHERE bad IS NOT NULL) AS x USING (component)")),
+        torn=_names(
+            "tuple_no",
+            sql(
+                "SELECT tuple_no, value_no FROM edges SEMI JOIN (SELECT tuple_no FROM tuple_facts WHERE torn) AS x USING (tuple_no)"
+            ),
+        ),
+        bad=_names(
+            "component",
+            sql(
+                "SELECT component, value_no FROM component SEMI JOIN (SELECT component FROM component_facts WHERE bad IS NOT NULL) AS x USING (component)"
+            ),
+        ),
     )
 
 
@@ -246,5 +268,10 @@ def _all_verdicts(identifiers: int, create: Node) -> Node:
         """,
         all=number(identifiers),
         create=create,
-        torn=_names("tuple_no", sql("SELECT tuple_no, value_no FROM edges SEMI JOIN (SELECT tuple_no FROM tuple_facts WHERE torn) AS x USING (tuple_no)")),
+        torn=_names(
+            "tuple_no",
+            sql(
+                "SELECT tuple_no, value_no FROM edges SEMI JOIN (SELECT tuple_no FROM tuple_facts WHERE torn) AS x USING (tuple_no)"
+            ),
+        ),
     )

@@ -84,5 +84,7 @@ def key_columns(goal: ImportProfiles, cells: Cells, sources: Sequence[str]) -> d
         return {"row_key": by_content, "by_content": sql("true")}
     fields = [(cells.cell(field), cells.is_nested(field)) for field in goal.row_key]
     empty = all_of([sql("coalesce($cell, '') = ''", cell=cell) for cell, is_list in fields if not is_list])
-    key = sql("CASE WHEN $empty THEN $other ELSE $key END", empty=empty, other=by_content, key=md5_bytes(row_text(fields)))
+    key = sql(
+        "CASE WHEN $empty THEN $other ELSE $key END", empty=empty, other=by_content, key=md5_bytes(row_text(fields))
+    )
     return {"row_key": key, "by_content": empty, "row_hash": md5_bytes(content)}

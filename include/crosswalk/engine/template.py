@@ -7,7 +7,7 @@ any other. Parsing is cached, so a frame that serves a hundred mappings is parse
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import sqlglot
@@ -17,7 +17,7 @@ Node = exp.Expression
 Part = Node | Sequence[Node]
 
 
-@lru_cache(maxsize=None)
+@cache
 def _parsed(text: str) -> Node:
     # The blank keeps the tokenizer from looking past the end for a ``$tag$`` when the text ends in a quote.
     return sqlglot.parse_one(f"{text} ", dialect="duckdb")
@@ -48,8 +48,12 @@ def sql(frame: str, /, **parts: Part) -> Node:
 
 def _grouped(part: Node, parent: Node) -> Node:
     """A copy, in parentheses where the printed text would otherwise bind differently."""
-    loose = isinstance(part, exp.Binary | exp.Unary | exp.Between | exp.In | exp.Case) and not isinstance(part, exp.Paren)
-    binds = isinstance(parent, exp.Binary | exp.Unary | exp.Between | exp.In | exp.Bracket) and not isinstance(parent, exp.Paren)
+    loose = isinstance(part, exp.Binary | exp.Unary | exp.Between | exp.In | exp.Case) and not isinstance(
+        part, exp.Paren
+    )
+    binds = isinstance(parent, exp.Binary | exp.Unary | exp.Between | exp.In | exp.Bracket) and not isinstance(
+        parent, exp.Paren
+    )
     return exp.Paren(this=part.copy()) if loose and binds else part.copy()
 
 

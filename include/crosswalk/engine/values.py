@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from crosswalk.config.connection import FieldMapping, Format, ImportProfiles
 from crosswalk.config.tenant import NUMERIC_TYPES, Property
@@ -56,17 +56,21 @@ class ValueReader:
     ) -> ValueReader:
         """For a field of a goal: the file's format, with what the mapping says instead."""
         settings = format_of(goal, field)
-        own = mapping.model_dump(include={"date", "timezone", "decimal", "multi_value"}, exclude_none=True) if mapping else {}
-        decimal = own.get("decimal", settings.decimal)
-        return cls(
-            kind=declared.type,
-            marks=functions.Marks(decimal, settings.thousands if settings.thousands != decimal else None),
-            decimals=declared.stored_decimals,
-            pattern=own.get("date", settings.date),
-            zone=own.get("timezone", settings.timezone) or zone,
-            separator=own.get("multi_value", settings.multi_value) or None,
-            nested=nested,
+        own = (
+            mapping.model_dump(include={"date", "timezone", "decimal", "multi_value"}, exclude_none=True)
+            if mapping
+            else {}
         )
+        separator = own.get("multi_value", settings.multi_value) or None
+        reader = cls(kind=declared.type, separator=separator, nested=nested)
+        if reader.is_numeric:
+            decimal = own.get("decimal", settings.decimal)
+            marks = functions.Marks(decimal, settings.thousands if settings.thousands != decimal else None)
+            return replace(reader, marks=marks, decimals=declared.stored_decimals)
+        if reader.kind == "datetime":
+            pattern = own.get("date", settings.date)
+            return replace(reader, pattern=pattern, zone=own.get("timezone", settings.timezone) or zone)
+        return reader
 
     @property
     def many(self) -> bool:
@@ -161,7 +165,9 @@ class ValueReader:
     def _texts(self, column: Column) -> Node:
         if not self.is_numeric:
             return column("values")
-        return sql("list_transform($values, LAMBDA item : $text)", values=column("values"), text=self.number_text(name("item")))
+        return sql(
+            "list_transform($values, LAMBDA item : $text)", values=column("values"), text=self.number_text(name("item"))
+        )
 
     def texts(self, cell: Node, column: Column) -> Node:
         """Canonical texts as a list, whether or not the cell can hold several; NULL when none is valid."""
@@ -173,7 +179,9 @@ class ValueReader:
     def amount(self, cell: Node, column: Column) -> Node:
         """The number that ``sum`` adds, as DECIMAL(38, 4); NULL when there is none."""
         if self.many:
-            total = sql("list_sum(list_transform($values, LAMBDA item : item::DECIMAL(38, 4)))", values=column("values"))
+            total = sql(
+                "list_sum(list_transform($values, LAMBDA item : item::DECIMAL(38, 4)))", values=column("values")
+            )
             return sql("$total::DECIMAL(38, 4)", total=total)
         return sql("$value::DECIMAL(38, 4)", value=self.value(cell, column))
 
@@ -219,9 +227,7 @@ class ValueReader:
 
 def _valid_list(values: Node) -> Node:
     kept = sql("list_filter($values, LAMBDA item : item IS NOT NULL)", values=values)
-    return sql(
-        "CASE WHEN list_count($values) > 0 THEN $kept END", values=values, kept=functions.distinct_values(kept)
-    )
+    return sql("CASE WHEN list_count($values) > 0 THEN $kept END", values=values, kept=functions.distinct_values(kept))
 
 
 def format_of(goal: ImportProfiles, field: str) -> Format:
