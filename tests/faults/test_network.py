@@ -77,7 +77,7 @@ def line(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Line]:
 
 
 def connection(line: Line, **extra: object) -> str:
-    timeouts = {"conn_timeout": 5, "inactivity_timeout": LIMIT_SECONDS}
+    timeouts = {"conn_timeout": 3, "inactivity_timeout": LIMIT_SECONDS}
     return line.server.connection_json(port=line.proxy.port, **{**timeouts, **extra})
 
 

@@ -35,6 +35,9 @@ INACTIVITY_TIMEOUT_SECONDS = 60.0
 AUTH_METHODS = ("password", "public_key")
 # Fastest first with our library; without hardware for AES the server's own order would matter little either.
 _CIPHERS = "^aes128-gcm@openssh.com,aes256-gcm@openssh.com"
+# What the server may send in one packet, and before we have taken it in; its own limits hold as well.
+_LARGEST_PACKET = 128 * 1024
+_WINDOW = 8 * 1024 * 1024
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -373,6 +376,8 @@ def login_options(details: ConnectionDetails) -> tuple[dict[str, Any], HostKeyPo
         "server_host_key_algs": policy.algorithms,
         "encryption_algs": _CIPHERS,
         "compression_algs": None,
+        "max_pktsize": _LARGEST_PACKET,
+        "window": _WINDOW,
     }
     return options, policy, "its private key" if key else "its password"
 
