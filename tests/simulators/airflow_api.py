@@ -89,7 +89,7 @@ class AirflowApi:
         """Ids of the DAGs that are there now."""
         return {dag["dag_id"] for dag in self.call("GET", "/dags?limit=1000&exclude_stale=true")["dags"]}
 
-    def wait_for(self, what: Callable[[], Any], *, timeout: float = 90, message: str = "") -> Any:
+    def wait_for(self, what: Callable[[], Any], *, timeout: float = 90, message: str = "", pause: float = 0.1) -> Any:
         """Ask until the answer is true; returns it."""
         deadline = time.monotonic() + timeout
         while True:
@@ -102,7 +102,7 @@ class AirflowApi:
                     raise
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{message or 'Airflow'} took more than {timeout:.0f} s\n{self.detail()}")
-            time.sleep(0.1)
+            time.sleep(pause)
 
     def wait_for_dag(self, dag_id: str, timeout: float = 90) -> dict[str, Any]:
         """Wait until the DAG processor has seen a DAG."""

@@ -74,6 +74,15 @@ class Installation:
         self.airflow.wait_for_dag(f"sftp__{name}")
         return f"sftp__{name}"
 
+    def wait_for_page(self, dag_id: str, text: str) -> None:
+        """Have the files read again until the page of a DAG says something; Airflow rewrites it every few seconds."""
+
+        def says() -> bool:
+            self.airflow.parse_again(dag_id)
+            return text in str(self.airflow.call("GET", f"/dags/{dag_id}/details")["doc_md"])
+
+        self.airflow.wait_for(says, message=f"the page of {dag_id}", pause=1)
+
     def put(self, path: str, *rows: str, header: str = "order_id;email;city;total") -> Path:
         """Place a CSV file at the source."""
         file = self.source / path
@@ -123,6 +132,8 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
             "CROSSWALK_TENANT": str(folder / "tenant"),
             "CROSSWALK_HOME": str(folder / "trust"),
             "CROSSWALK_RETRY_SECONDS": "1",
+            "AIRFLOW__DAG_PROCESSOR__STALE_DAG_THRESHOLD": "5",
+            "AIRFLOW__SCHEDULER__PARSING_CLEANUP_INTERVAL": "5",
             "AIRFLOW_CONN_SHOP_SFTP": sftp.connection_json(PASSWORD),
             "AIRFLOW_CONN_WRONG_SFTP": sftp.connection_json(f"{PASSWORD}-wrong"),
             "AIRFLOW_CONN_CROSSWALK_SMTP": mails.connection_json(),

@@ -137,12 +137,8 @@ def test_a_broken_file_is_visible_hides_nothing_and_comes_back_when_corrected(in
     path = installation.connections / "breaks.yaml"
     good = path.read_text()
     path.write_text(good.replace("title:", "titel:"))
-    installation.airflow.parse_again(dag_id)
 
-    def tags() -> set[str]:
-        return {tag["name"] for tag in installation.airflow.call("GET", f"/dags/{dag_id}")["tags"]}
-
-    installation.airflow.wait_for(lambda: "broken" in tags())
+    installation.wait_for_page(dag_id, "cannot be used")
     page = installation.airflow.call("GET", f"/dags/{dag_id}/details")["doc_md"]
     assert "titel" in page
     assert "breaks.yaml line 2" in page
@@ -153,8 +149,9 @@ def test_a_broken_file_is_visible_hides_nothing_and_comes_back_when_corrected(in
     assert "titel" in installation.airflow.task_log(dag_id, run["dag_run_id"], "check")
 
     path.write_text(good)
-    installation.airflow.parse_again(dag_id)
-    installation.airflow.wait_for(lambda: "broken" not in tags())
+    installation.wait_for_page(dag_id, "only by hand")
+    tags = {tag["name"] for tag in installation.airflow.call("GET", f"/dags/{dag_id}")["tags"]}
+    assert "broken" not in tags
 
 
 def test_a_removed_file_removes_its_dag(installation: Installation) -> None:
