@@ -20,7 +20,10 @@ Part = Node | Sequence[Node]
 @cache
 def _parsed(text: str) -> Node:
     # The blank keeps the tokenizer from looking past the end for a ``$tag$`` when the text ends in a quote.
-    return sqlglot.parse_one(f"{text} ", dialect="duckdb")
+    tree = sqlglot.parse_one(f"{text} ", dialect="duckdb")
+    for node in tree.walk():
+        node._meta = None  # positions in the text, which would be copied with every node
+    return tree
 
 
 def sql(frame: str, /, **parts: Part) -> Node:
