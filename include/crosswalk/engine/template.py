@@ -31,7 +31,8 @@ def sql(frame: str, /, **parts: Part) -> Node:
 
     Args:
         frame: SQL with places such as ``$rows``.
-        parts: a node for each place; a list of nodes where the place stands in a list (columns, arguments).
+        parts: a node for each place; a list of nodes where the place stands in a list (columns, arguments). A node that
+            stands nowhere yet becomes part of the result; it may be given again, but must not be changed any more.
 
     Example:
         >>> sql("SELECT $columns FROM t", columns=[name("a"), name("b")]).sql("duckdb")
@@ -41,23 +42,28 @@ def sql(frame: str, /, **parts: Part) -> Node:
     for place in list(tree.find_all(exp.Placeholder)):
         part = parts[str(place.this)]
         if not isinstance(part, Node):
-            _put_list(place, [item.copy() for item in part])
+            _put_list(place, [_free(item) for item in part])
         elif place.parent is None:
-            tree = part.copy()
+            tree = _free(part)
         else:
             place.replace(_grouped(part, place.parent))
     return tree
 
 
+def _free(part: Node) -> Node:
+    """The node itself as long as it has no place yet, else a copy: copying each part at each level would be costly."""
+    return part if part.parent is None else part.copy()
+
+
 def _grouped(part: Node, parent: Node) -> Node:
-    """A copy, in parentheses where the printed text would otherwise bind differently."""
+    """The part, in parentheses where the printed text would otherwise bind differently."""
     loose = isinstance(part, exp.Binary | exp.Unary | exp.Between | exp.In | exp.Case) and not isinstance(
         part, exp.Paren
     )
     binds = isinstance(parent, exp.Binary | exp.Unary | exp.Between | exp.In | exp.Bracket) and not isinstance(
         parent, exp.Paren
     )
-    return exp.Paren(this=part.copy()) if loose and binds else part.copy()
+    return exp.Paren(this=_free(part)) if loose and binds else _free(part)
 
 
 def _put_list(place: Node, items: list[Node]) -> None:
@@ -100,7 +106,7 @@ def texts(values: Sequence[str]) -> Node:
 
 def named(expression: Node, alias: str) -> Node:
     """An output column."""
-    return exp.alias_(expression, alias, quoted=True)
+    return exp.Alias(this=_free(expression), alias=exp.to_identifier(alias, quoted=True))
 
 
 def all_of(conditions: Sequence[Node]) -> Node:
@@ -115,22 +121,22 @@ def any_of(conditions: Sequence[Node]) -> Node:
 
 def call(function: str, *arguments: Node) -> Node:
     """A function call."""
-    return exp.func(function, *[argument.copy() for argument in arguments], dialect="duckdb")
+    return exp.func(function, *[_free(argument) for argument in arguments], dialect="duckdb")
 
 
 def union_all(queries: Sequence[Node]) -> Node:
     """The rows of all queries."""
-    return exp.union(*queries, distinct=False) if len(queries) > 1 else queries[0].copy()  # type: ignore[arg-type]
+    return exp.union(*queries, distinct=False, copy=False) if len(queries) > 1 else queries[0]  # type: ignore[arg-type]
 
 
 def cast(expression: Node, kind: str) -> Node:
     """A cast to one of the engine's types."""
-    return exp.Cast(this=expression.copy(), to=exp.DataType.build(kind, dialect="duckdb"))
+    return exp.Cast(this=_free(expression), to=exp.DataType.build(kind, dialect="duckdb"))
 
 
 def try_cast(expression: Node, kind: str) -> Node:
     """A cast that gives NULL for what does not fit."""
-    return exp.TryCast(this=expression.copy(), to=exp.DataType.build(kind, dialect="duckdb"))
+    return exp.TryCast(this=_free(expression), to=exp.DataType.build(kind, dialect="duckdb"))
 
 
 def parquet(path: Path | Sequence[Path]) -> Node:
