@@ -1,4 +1,4 @@
-"""The chained join against a plain-Python model (F4): chains of 2 to 5 files, repeats, empty keys, lists, many sources."""
+"""The chained join against a plain-Python model (F4): 2 to 5 files, repeats, empty keys, lists, many sources."""
 
 from __future__ import annotations
 
