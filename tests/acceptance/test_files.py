@@ -11,7 +11,7 @@ PLAIN = """
     identifiers: [{field: people.email, property: email}]
     create_profiles: true
     mappings: {fields: [{field: people.city, property: city}]}
-    """
+"""
 
 
 def rows(count: int, changed: int | None = None) -> str:
@@ -134,11 +134,11 @@ def test_five_files_join_in_a_chain_with_nested_products(shop: Shop) -> None:
     counts = shop.counts()
     assert shop.values("ann@example.org") == {
         "email": ["ann@example.org"],
-        "revenue": ["14.5"],
+        "revenue": ["14.50"],
         "tags": ["Shoe", "Sock"],
         "city": ["Gênt"],
     }
-    assert shop.values("bob@example.org") == {"email": ["bob@example.org"], "revenue": ["1"]}
+    assert shop.values("bob@example.org") == {"email": ["bob@example.org"], "revenue": ["1.00"]}
     assert counts["excluded"] == {"no_identifier": 1}
     assert counts["rows_read"] == 4
 
@@ -149,7 +149,7 @@ def test_a_changed_linked_file_joins_again_without_adding_sums_twice(shop: Shop)
     shop.put("zips.csv", "zip;city\n9000;Aalst\n")
     counts = shop.counts()
     assert shop.values("ann@example.org")["city"] == ["Aalst"]
-    assert shop.values("ann@example.org")["revenue"] == ["14.5"]
+    assert shop.values("ann@example.org")["revenue"] == ["14.50"]
     assert counts["updated"] == 1
 
 

@@ -184,9 +184,9 @@ def test_multi_value_cells_become_lists(shop: Shop) -> None:
     [
         ('{separator: ";", decimal: ","}', "1.234,56", "1234.56"),
         ('{separator: ";", decimal: "."}', "1.234,56", None),
-        ('{separator: ";", decimal: "."}', "1234.5", "1234.5"),
+        ('{separator: ";", decimal: "."}', "1234.5", "1234.50"),
         ('{separator: ";", decimal: ","}', "1.234", None),
-        ('{separator: ";", decimal: ",", thousands: "."}', "1.234", "1234"),
+        ('{separator: ";", decimal: ",", thousands: "."}', "1.234", "1234.00"),
     ],
 )
 def test_decimals_are_read_as_declared_or_rejected(shop: Shop, settings: str, text: str, expected: str | None) -> None:
