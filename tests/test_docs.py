@@ -19,7 +19,7 @@ from crosswalk.config import connection as connection_model
 from crosswalk.config import tenant as tenant_model
 from crosswalk.config.checks import check_connection
 from crosswalk.config.loader import load_connection, load_tenant
-from crosswalk.processors import PROCESSORS
+from crosswalk.processors import PROCESSORS, processor_names
 from crosswalk.steps.result import EXIT_CODES, RUN_STATES
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -116,7 +116,7 @@ def whole_connection(value: Any) -> dict[str, Any]:
         first = value[0]
         if "import_profiles" in first:
             value = {"goals": value}
-        elif set(first) & set(PROCESSORS):
+        elif set(first) & set(PROCESSORS.names):
             value = {"processors": value}
         elif "objective" in first:
             value = {"consent": value}
@@ -168,7 +168,7 @@ def problems_of(example_text: str, folder: Path) -> list[str]:
     for subject, declared in tenant_of(document).items():
         (tenant_folder / f"{subject}.yaml").write_text(yaml.safe_dump({subject: declared}), encoding="utf-8")
     loaded = load_connection(file)
-    found = check_connection(loaded, load_tenant(tenant_folder), processors=list(PROCESSORS))
+    found = check_connection(loaded, load_tenant(tenant_folder), processors=processor_names())
     return [str(finding) for finding in found if finding.severity == "error"]
 
 
@@ -203,7 +203,7 @@ def shipped_connections() -> list[Path]:
 @pytest.mark.parametrize("path", shipped_connections(), ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_a_shipped_connection_passes_the_checks_with_its_own_tenant_model(path: Path) -> None:
     tenant = ROOT / "demo" / "tenant" if "demo" in path.parts else path.parent / "tenant"
-    found = check_connection(load_connection(path), load_tenant(tenant), processors=list(PROCESSORS))
+    found = check_connection(load_connection(path), load_tenant(tenant), processors=processor_names())
     assert [str(finding) for finding in found if finding.severity in {"error", "warning"}] == []
 
 
@@ -274,7 +274,7 @@ def test_every_reason_is_explained() -> None:
 
 def test_every_processor_is_documented() -> None:
     page = text_of(ROOT / "docs" / "processors.md")
-    assert sorted(name for name in PROCESSORS if f"`{name}`" not in page) == []
+    assert sorted(name for name in PROCESSORS.names if f"`{name}`" not in page) == []
 
 
 def test_every_state_and_exit_code_is_documented() -> None:
