@@ -49,9 +49,9 @@ class Mail:
 
     @property
     def text(self) -> str:
-        """The plain body, else the first text part."""
+        """The plain body, else the HTML one, with plain line breaks."""
         part = self.message.get_body(("plain", "html"))
-        return part.get_content() if part is not None else ""
+        return part.get_content().replace("\r\n", "\n") if part is not None else ""
 
 
 @dataclass
