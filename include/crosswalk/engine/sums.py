@@ -46,7 +46,7 @@ def special_sums(task: MapTask) -> None:
         sql(
             """
             SELECT row_key, arg_max(profile_no, row_id) AS profile_no, max(row_id) AS row_id, arg_max(place, row_id) AS place,
-                   CASE WHEN bool_or(special) THEN unhex(md5(string_agg(hex(row_hash), '' ORDER BY row_id)))
+                   CASE WHEN count(*) > 1 THEN unhex(md5(string_agg(hex(row_hash), '' ORDER BY row_id)))
                         ELSE any_value(row_hash) END AS row_hash,
                    coalesce(max(moved_from), max(profile_no) FILTER (WHERE NOT moved AND amounts IS NOT NULL)) AS old_profile_no,
                    $amounts
@@ -55,7 +55,7 @@ def special_sums(task: MapTask) -> None:
             if amounts
             else """
             SELECT row_key, arg_max(profile_no, row_id) AS profile_no, max(row_id) AS row_id,
-                   CASE WHEN bool_or(special) THEN unhex(md5(string_agg(hex(row_hash), '' ORDER BY row_id)))
+                   CASE WHEN count(*) > 1 THEN unhex(md5(string_agg(hex(row_hash), '' ORDER BY row_id)))
                         ELSE any_value(row_hash) END AS row_hash
             FROM special_row GROUP BY row_key
             """,
@@ -85,7 +85,7 @@ def _stage_extra(task: MapTask) -> None:
         "AND old_profile_no NOT IN (SELECT profile_no FROM blocked)",
         taken=taken,
     )
-    both = sql("SELECT profile_no, row_id, place, $added FROM special_key UNION ALL $moved", added=added, moved=moved)
+    both = sql("SELECT profile_no, row_id, place, $added FROM special_key UNION ALL FROM ($moved)", added=added, moved=moved)
     totals: list[Node] = []
     for target in task.sums:
         no = target.index
