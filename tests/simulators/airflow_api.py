@@ -111,7 +111,11 @@ class AirflowApi:
     def parse_again(self, dag_id: str) -> None:
         """Ask the DAG processor to read the file of a DAG again, at once."""
         token = self.call("GET", f"/dags/{quote(dag_id)}/details")["file_token"]
-        self.call("PUT", f"/parseDagFile/{token}")
+        try:
+            self.call("PUT", f"/parseDagFile/{token}")
+        except ApiError as error:
+            if error.status != 409:  # it was asked already
+                raise
 
     def trigger(self, dag_id: str, conf: Mapping[str, Any] | None = None, run_id: str | None = None) -> str:
         """Start a run; returns its id."""

@@ -83,18 +83,23 @@ class Placed:
     def environment(self, service: str, port: int) -> dict[str, str]:
         """The environment of a service; of this process it gets only the path to the programs."""
         given = {key: self.text(str(value)) for key, value in COMPOSE["services"][service]["environment"].items()}
-        programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         kept = {key: os.environ[key] for key in ("HOME", "LANG", "TMPDIR") if key in os.environ}
-        return {**kept, "PATH": programs, "AIRFLOW__API__HOST": "127.0.0.1", **given, "AIRFLOW__API__PORT": str(port)}
+        return {**kept, "PATH": path, "AIRFLOW__API__HOST": "127.0.0.1", **given, "AIRFLOW__API__PORT": str(port)}
 
 
 @pytest.fixture
 def database(monkeypatch: pytest.MonkeyPatch) -> Iterator[postgres.PostgresServer]:
     """A server of our own, since the script makes roles with fixed names."""
-    if not postgres.server_folders():
-        pytest.skip("no PostgreSQL server on this machine")
+    if not postgres.server_folders() or not shutil.which("psql", path=programs()):
+        pytest.skip("no PostgreSQL server with psql on this machine")
     with postgres.running_server() as server:
         yield server
+
+
+def programs() -> str:
+    """Where PostgreSQL's programs may lie, as a search path."""
+    return os.pathsep.join([*map(str, postgres.server_folders()), os.environ["PATH"]])
 
 
 def create_databases(server: postgres.PostgresServer, values: dict[str, str]) -> None:
@@ -103,7 +108,7 @@ def create_databases(server: postgres.PostgresServer, values: dict[str, str]) ->
     server.execute(f"CREATE ROLE postgres SUPERUSER LOGIN PASSWORD '{values['POSTGRES_PASSWORD']}'")
     environment = {
         **os.environ,
-        "PATH": f"{postgres.server_folders()[0]}{os.pathsep}{os.environ['PATH']}",
+        "PATH": programs(),
         "PGHOST": "127.0.0.1",
         "PGPORT": str(server.port),
         "PGPASSWORD": values["POSTGRES_PASSWORD"],
@@ -250,9 +255,10 @@ def _check_store(database: postgres.PostgresServer, values: dict[str, str]) -> N
     finally:
         store.close()
         del os.environ["CROSSWALK_ALLOW_UNSAFE_STORE"]
-    psql = postgres.server_folders()[0] / "psql"
+    psql = shutil.which("psql", path=programs())
+    assert psql
     foreign = f"postgresql://airflow:{values['AIRFLOW_DB_PASSWORD']}@{address}/crosswalk"
-    refused = subprocess.run([str(psql), foreign, "-c", "SELECT 1"], capture_output=True, text=True, check=False)
+    refused = subprocess.run([psql, foreign, "-c", "SELECT 1"], capture_output=True, text=True, check=False)
     assert refused.returncode != 0
     assert "permission denied" in refused.stderr
 

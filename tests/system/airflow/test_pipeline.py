@@ -82,18 +82,20 @@ def test_a_goal_that_fails_does_not_stop_the_next_one_but_fails_the_run(installa
     identifiers: [{field: returns.email, property: email}]
     create_profiles: true
 """
-    dag_id = installation.add("two", ("field: orders.city", "field: orders.no_such_column"), more=second)
+    linked = "/two/orders*.csv}, {name: cities, path: /two/cities.csv, link: {zip: orders.city}}"
+    dag_id = installation.add("two", ("/two/orders*.csv}", linked), more=second)
     installation.put("two/orders.csv", "1;two@example.org;Gent;1")
     installation.put("two/returns.csv", "returned@example.org", header="email")
     run = installation.airflow.run_dag(dag_id)
     states = installation.states(dag_id, run)
     assert run["state"] == "failed"
-    assert "failed" in {states[f"orders.{step}"] for step in STEPS}
+    assert states["orders.scan"] == "failed"
+    assert {states[f"orders.{step}"] for step in STEPS[1:]} == {"upstream_failed"}
     assert states["returns.finish"] == "success"
     assert states["report"] == "failed"
     assert installation.profile("returned@example.org") is not None
     log = installation.airflow.task_log(dag_id, run["dag_run_id"], "report")
-    assert "no_such_column" in log  # the failed run opens to the error itself
+    assert "/two/cities.csv" in log  # the failed run opens to the error itself
 
 
 def test_a_goal_that_is_switched_off_is_skipped_with_the_reason(installation: Installation) -> None:
