@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 RAW_BYTES = 64 * 1024
 # A processor that fails on so many rows and passes none is broken; the rows are not at fault.
 HOPELESS = 1_000
+REASONS = {"processor_failed": "The processor raised on this row."}
 
 
 class FrameStep(ABC):

@@ -1,7 +1,7 @@
 """Which column of which file the chained join reads, links and hands on; no SQL and no data here.
 
-Findings that stop the join (``ConfigError``): ``missing_file``, ``missing_column``, ``unknown_file``, ``not_linked``,
-``link_order``, ``link_levels``, ``nested_in_nested``, ``same_name``.
+Findings that stop the join (``ConfigError``): ``missing_file``, ``missing_column``, ``unknown_file``,
+``file_not_linked``, ``incorrect_link``, ``same_name``.
 """
 
 from __future__ import annotations
@@ -166,7 +166,9 @@ def _add_links(plan: JoinPlan, block: Block) -> list[Finding]:
     if block.position == 0:
         return []
     if not block.file.link:
-        return [_error("not_linked", f'File "{block.name}" is not linked: give it link: {{its column: file.column}}.')]
+        return [
+            _error("file_not_linked", f'File "{block.name}" is not linked: give it link: {{its column: file.column}}.')
+        ]
     earlier = {other.name: other for other in plan.blocks[:-1]}
     findings, levels = [], set()
     for own, target in block.file.link.items():
@@ -174,7 +176,7 @@ def _add_links(plan: JoinPlan, block: Block) -> list[Finding]:
         other = earlier.get(name)
         if other is None or not target_column:
             message = f'File "{block.name}" links to "{display(target)}", which is not a column of an earlier file.'
-            findings.append(_error("link_order", f"{message} Earlier: {', '.join(earlier)}."))
+            findings.append(_error("incorrect_link", f"{message} Earlier: {', '.join(earlier)}."))
             continue
         block.links.append(Link(own, name, target_column))
         block.use(own)
@@ -182,10 +184,10 @@ def _add_links(plan: JoinPlan, block: Block) -> list[Finding]:
         levels.add(other.host)
     if block.file.nested and levels - {None}:
         message = f'File "{block.name}" is nested and hangs off a nested file.'
-        findings.append(_error("nested_in_nested", f"{message} Link it to a file that is not nested."))
+        findings.append(_error("incorrect_link", f"{message} Link it to a file that is not nested."))
     elif len(levels) > 1:
         message = f'File "{block.name}" links to files of different levels (a nested one and one that is not).'
-        findings.append(_error("link_levels", f"{message} Link it to columns of one of them."))
+        findings.append(_error("incorrect_link", f"{message} Link it to columns of one of them."))
     return findings
 
 

@@ -1,7 +1,7 @@
 """From the ``processors`` of a goal to processor objects, and from a goal to the fields it needs.
 
-Findings: ``invalid_processor``, ``unknown_processor``, ``own_processor``, ``invalid_option``, ``unknown_file``,
-``unknown_field``, ``nested_field``.
+Findings: ``invalid_processor``, ``unknown_processor``, ``own_processor``, ``unknown_file``, ``unknown_field``,
+``nested_field``.
 """
 
 from __future__ import annotations
@@ -69,11 +69,11 @@ def build_step(
     except ConfigError as error:
         return None, [("own_processor", str(error))]
     if settings is not None and not isinstance(settings, dict):
-        return None, [("invalid_option", "settings are written as {name: value, ...}")]
+        return None, [("invalid_processor", "settings are written as {name: value, ...}")]
     try:
         return kind(name, kind.Options.model_validate(settings or {})), []
     except ValidationError as error:
-        return None, [("invalid_option", _sentence(item)) for item in error.errors(include_url=False)]
+        return None, [("invalid_processor", _sentence(item)) for item in error.errors(include_url=False)]
 
 
 def _unknown(name: str, known: list[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -110,3 +111,12 @@ def test_the_example_processor_takes_house_numbers_out_of_streets(monkeypatch: p
         (None, None),
         ("Plein 1813", "4"),
     ]
+
+
+def test_the_processor_of_the_documentation_works(folder: Path) -> None:
+    page = (ROOT / "docs" / "processors.md").read_text(encoding="utf-8")
+    source = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)[0]
+    (folder / "initials.py").write_text(source)
+    step = {"initials": {"field": "p.name", "to": "initials"}}
+    rows = try_processor(step, {"p.name": "Jan Karel"}, {"p.name": ""}, {"p.name": None})
+    assert [row["initials"] for row in rows] == ["J.K", "", None]
