@@ -7,7 +7,6 @@ treated as if the cell were absent.
 
 from __future__ import annotations
 
-from crosswalk.engine.link import link_values_path
 from crosswalk.engine.map_task import MapTask, value_pass
 from crosswalk.engine.template import named, number, parquet, sql, texts
 
@@ -30,7 +29,7 @@ def find_taken(task: MapTask) -> None:
             SELECT c.* FROM (SELECT *, list_extract($ids, target + 1) AS property_id FROM claim) AS c
             LEFT JOIN claim_owner AS o USING (property_id, value)
             LEFT JOIN (SELECT profile_id, profile_no AS owner_no FROM $profiles) AS p USING (profile_id)
-            LEFT JOIN (SELECT property_id, value, profile_no AS linked_no FROM $linked) AS l USING (property_id, value)
+            LEFT JOIN (SELECT property_id, value, profile_no AS linked_no FROM linking) AS l USING (property_id, value)
             LEFT JOIN (SELECT target, value, arg_min(profile_no, ord) AS first_no FROM claim GROUP BY target, value) AS f
                 USING (target, value)
             WHERE CASE WHEN o.profile_id IS NOT NULL THEN owner_no ELSE coalesce(linked_no, first_no) END
@@ -38,7 +37,6 @@ def find_taken(task: MapTask) -> None:
             """,
             ids=ids,
             profiles=parquet(task.profiles),
-            linked=parquet(link_values_path(task.folder)),
         ),
     )
     if count == 0:

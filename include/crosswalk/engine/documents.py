@@ -352,10 +352,10 @@ def bucket_counts(task: MapTask) -> Node:
     return sql(
         """
         SELECT count(*) FILTER (WHERE is_new) AS created, count(*) FILTER (WHERE NOT is_new AND changed) AS updated,
-               count(*) FILTER (WHERE NOT is_new AND NOT changed) AS unchanged,
+               count(*) FILTER (WHERE NOT is_new AND NOT changed AND row_count > 0) AS unchanged,
                count(*) FILTER (WHERE NOT is_new AND $overwritten) AS overwritten_profiles,
                coalesce(sum($cleared), 0)::BIGINT AS cleared_values,
-               count(*) FILTER (WHERE NOT is_new AND NOT is_blocked) AS touched_existing
+               count(*) FILTER (WHERE NOT is_new AND NOT is_blocked AND row_count > 0) AS touched_existing
         FROM doc
         """,
         overwritten=any_of(overwritten),

@@ -211,6 +211,14 @@ def first_pass(task: MapTask) -> None:
     task.has_bad = task.tables.make("bad_row", sql("SELECT unnest(bad_rows) AS row_id FROM ($whole)", whole=whole)) > 0
 
 
+def find_bad(task: MapTask) -> None:
+    """``bad_row`` ahead of everything else, for goals in which such a row takes no part."""
+    fields = [column.field for column in task.goal.consent]
+    rows = task.frame.query(task.linked_rows(), ["row_id"], task.frame.mappings, fields)
+    query = sql("SELECT row_id FROM ($rows) WHERE $bad", rows=rows, bad=task.bad_flag())
+    task.has_bad = task.tables.make("bad_row", query) > 0
+
+
 def _good(task: MapTask) -> Node:
     return sql("NOT bad") if task.rejects_rows else exp.true()
 

@@ -34,7 +34,7 @@ from crosswalk.core.staging import GoalFolder, durable
 from crosswalk.engine import documents
 from crosswalk.engine.claims import find_taken
 from crosswalk.engine.map_quarantine import noted_problems, refused_sums, rejected_rows, write_quarantine
-from crosswalk.engine.map_task import Lookup, MapTask, find_blocked, first_pass, second_pass, value_pass
+from crosswalk.engine.map_task import Lookup, MapTask, find_bad, find_blocked, first_pass, second_pass, value_pass
 from crosswalk.engine.row_states import planned_row_state
 from crosswalk.engine.session import Session, write_parquet
 from crosswalk.engine.sums import special_sums
@@ -101,6 +101,9 @@ def compute_plan(
         session, rows, sources, links, profiles, goal, connection, tenant, folder, lookup, wanted_buckets=buckets
     )
     try:
+        if task.rejects_rows:
+            find_bad(task)
+        task.tables.make("linking", documents.linking_values(task))
         find_taken(task)
         first_pass(task)
         find_blocked(task)
@@ -116,11 +119,10 @@ def compute_plan(
 
 
 def _stage_lists(task: MapTask) -> None:
-    """``added``: values of ``add``; ``linking``: identifier values to store."""
+    """``added``: the values of ``add``, each with its first row."""
     added = [target for target in task.frame.targets if target.strategy == "add"]
     if added:
         task.buckets.stage("added", value_pass(task, added))
-    task.tables.make("linking", documents.linking_values(task))
 
 
 def _write_documents(task: MapTask) -> dict[str, int]:

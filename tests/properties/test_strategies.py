@@ -1,0 +1,173 @@
+"""Any goal over any rows: the engine's plan ends in the store of the reference model (G1 to G4, G7)."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from crosswalk.config.connection import Connection, ImportProfiles
+from crosswalk.config.tenant import Tenant
+from crosswalk.engine.session import Session, open_session
+from tests.properties.world import SOURCES, World
+from tests.reference_model import Import, Row, Store
+
+TENANT = Tenant.model_validate(
+    {
+        "properties": {
+            "email": {"type": "email", "identifier": "unique"},
+            "card": {"type": "text", "identifier": "unique"},
+            "other": {"type": "text", "identifier": "unique"},
+            "city": {"type": "text"},
+            "City": {"type": "text"},
+            "count": {"type": "number"},
+            "score": {"type": "decimal"},
+            "spent": {"type": "currency", "currency": "EUR"},
+            "born": {"type": "datetime"},
+        },
+        "objectives": {"news": {}, "offers": {}},
+    }
+)
+EMAILS = ["", " ", "a@x.org", "A@x.org ", "b@x.org", "c@x.org", "bad", None]
+CARDS = ["", "1", "2", " 1", "3", None]
+TEXTS = ["", " ", "Gent", "gent", 'a"b', "é|ü", "x|y|x", "\x1f", None]
+NUMBERS = ["", "1", "2.5", "2,5", "12.0", "-3", "1.234", "1,234.50", "0.00005", "0.015", "x", "2147483647", None]
+DATES = ["", "2024-07-01", "1719828000", "2024-03-31T02:30", "2024-10-27 02:30:00", "31-02-2024", None]
+FIELDS = {"p.mail": EMAILS, "p.card": CARDS, "p.other": CARDS, "p.city": TEXTS, "q.city": TEXTS, "p.n": NUMBERS, "q.n": NUMBERS,
+          "p.born": DATES, "p.news": ["", "yes", "YES ", "no", "maybe", None], "p.key": ["", "k1", "k2", "k3", "k4"]}
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Session, Path]]:
+    folder = tmp_path_factory.mktemp("engine")
+    with open_session(folder / "tmp", threads=1) as session:
+        yield session, folder / "world"
+
+
+@st.composite
+def rows(draw: st.DrawFn, most: int = 9) -> list[Row]:
+    lines = draw(st.integers(0, most))
+    made = []
+    for line in range(lines):
+        cells = {name: draw(st.sampled_from(values)) for name, values in FIELDS.items()}
+        made.append(Row(SOURCES[0], line + 2, cells))
+    second = draw(st.integers(0, lines))
+    for row in made[second:]:
+        row.file = SOURCES[1]
+    return made
+
+
+def _mapping(draw: st.DrawFn, property_id: str) -> list[dict[str, Any]]:
+    kind = TENANT.properties[property_id].type
+    numeric = kind in ("number", "decimal", "currency")
+    fields = ["p.n", "q.n"] if numeric else ["p.born"] if kind == "datetime" else ["p.city", "q.city"]
+    if property_id == "other":
+        fields = ["p.other", "p.card"]
+    choices = ["set", "set_if_empty", "set_or_clear", "add", *(["sum"] if numeric else [])]
+    strategy = draw(st.sampled_from(choices))
+    used = draw(st.lists(st.sampled_from(fields), min_size=1, max_size=2, unique=True))
+    return [{"field": name, "property": property_id, "strategy": strategy} for name in used]
+
+
+@st.composite
+def goals(draw: st.DrawFn) -> tuple[ImportProfiles, Connection]:
+    wanted = draw(st.lists(st.sampled_from(["city", "City", "count", "score", "spent", "born", "other"]), max_size=4, unique=True))
+    fields = [item for property_id in wanted for item in _mapping(draw, property_id)]
+    if draw(st.booleans()):
+        fields.append({"field": "p.mail", "property": "email", "strategy": draw(st.sampled_from(["set", "add"]))})
+    identifiers = draw(
+        st.sampled_from(
+            [
+                [{"field": "p.mail", "property": "email"}],
+                [{"field": "p.mail", "property": "email"}, {"field": "p.card", "property": "card"}],
+            ]
+        )
+    )
+    consent = [{"field": "p.news", "objective": "news", "granted": ["yes"], "refused": ["NO"]}]
+    goal = ImportProfiles.model_validate(
+        {
+            "import_profiles": "g",
+            "files": [{"name": "p", "path": "/p"}, {"name": "q", "path": "/q", "link": {"a": "p.a"}}],
+            "identifiers": identifiers,
+            "match": draw(st.sampled_from(["any", "any", "all"])),
+            "create_profiles": draw(st.sampled_from([True, True, False])),
+            "store_identifiers": draw(st.booleans()),
+            "row_key": draw(st.sampled_from([[], ["p.key"]])),
+            "format": {
+                "decimal": draw(st.sampled_from([".", ".", ","])),
+                "multi_value": draw(st.sampled_from([None, "|"])),
+            },
+            "invalid_values": draw(st.sampled_from(["drop", "drop", "reject_row"])),
+            "consent": draw(st.sampled_from([[], consent])),
+            "mappings": {"fields": fields},
+        }
+    )
+    objectives = draw(st.sampled_from([[], [], ["news", "offers"]])) if goal.consent else []
+    zone = draw(st.sampled_from(["UTC", "Europe/Brussels"]))
+    return goal, Connection(kind="sftp", title="t", conn_id="c", goals=[goal], objectives=objectives, timezone=zone)
+
+
+STORED = {
+    "P1": {"email": ["a@x.org"], "city": ["Aalst", "Gent"], "count": ["5", "7"], "other": ["2"], "score": ["0.5"]},
+    "P2": {"card": ["2"], "email": ["c@x.org"], "consented_objectives": ["news"], "spent": ["10.00"], 'odd "key"': ["kept"]},
+    "P3": {"card": ["3"], "refused_objectives": ["news"], "City": ["x"]},
+}
+stores = st.fixed_dictionaries({key: st.just(doc) for key, doc in STORED.items()}) | st.just({})
+
+
+def _equal(world: World, store: Store) -> None:
+    assert {k: d for k, d in world.documents.items()} == store.documents
+    expected = {
+        (p, v): key
+        for key, doc in store.documents.items()
+        for p, values in doc.items()
+        if p in TENANT.properties and TENANT.properties[p].identifier == "unique"
+        for v in values
+    }
+    assert world.identifiers == expected
+    kept = [(profile, amounts) for _, profile, amounts in store.row_state.values()]
+    assert world.amounts() == sorted(([(p, dict(a)) for p, a in kept]), key=repr) or _same_amounts(world, kept)
+
+
+def _same_amounts(world: World, kept: list[tuple[str, dict[str, Decimal]]]) -> bool:
+    def plain(items: Any) -> list[Any]:
+        return sorted((profile, sorted((k, v.normalize() + 0) for k, v in amounts.items())) for profile, amounts in items)
+
+    assert plain(world.amounts()) == plain(kept)
+    return True
+
+
+def _row_counts(counts: dict[str, Any]) -> dict[str, int]:
+    flat = {"rows_read": counts["rows_read"], "unchanged_rows_skipped": counts["unchanged_rows_skipped"]}
+    flat |= {key: counts[key] for key in ("applied", "created", "updated", "unchanged")}
+    flat |= counts["excluded"]
+    for reason, count in counts["quarantined"].items():
+        kept = reason if reason in ("ambiguous_match", "identifier_taken", "shared_identifier") else "rejected"
+        flat[kept] = flat.get(kept, 0) + count
+    return {key: count for key, count in flat.items() if count}
+
+
+COMMIT = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@COMMIT
+@given(made=goals(), stored=stores, first=rows(), second=rows(), blocked=st.booleans())
+def test_the_plan_ends_in_the_store_of_the_reference_model(
+    engine: tuple[Session, Path], made: Any, stored: Any, first: list[Row], second: list[Row], blocked: bool
+) -> None:
+    goal, connection = made
+    world = World(*engine)
+    levels = {"P2": 0} if blocked and stored else {}
+    world.seed(stored, TENANT, levels)
+    store = Store(copy.deepcopy(stored), dict(levels))
+    for number, batch in enumerate((first, second)):
+        counts = world.run(batch, goal, connection, TENANT, batch_id=f"b{number}")
+        expected = Import(store, goal, connection, TENANT, f"b{number}").run(batch)
+        _equal(world, store)
+        assert _row_counts(counts) == dict(expected)
