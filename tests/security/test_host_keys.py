@@ -90,7 +90,7 @@ def test_02_a_key_that_was_fetched_and_trusted_is_accepted(
     key = fetch_host_key(details)
     assert (key.text, key.fingerprint) == (server.host_key, fingerprint(server.host_key))
     assert not store.exists()
-    assert trust_host_key(details, key.text) == []
+    assert trust_host_key(details, key) == store
 
     assert login(server, monkeypatch) == server.host_key
     assert store.read_text() == f"[127.0.0.1]:{server.port} {server.host_key}\n"
@@ -206,7 +206,7 @@ def test_12_a_server_set_up_anew_is_refused_until_it_is_trusted_again(
         assert first.fingerprint in str(error)
         assert fingerprint(server.host_key) in str(error)
 
-        assert trust_host_key(details, fetch_host_key(details).text) == [first]
+        trust_host_key(details, fetch_host_key(details))
         assert login(server, monkeypatch) == server.host_key
 
 

@@ -154,29 +154,28 @@ def trust_store_path() -> Path:
     return (Path(home) if home else Path.home() / ".crosswalk") / "known_hosts"
 
 
-def trust_host_key(details: ConnectionDetails, key: str) -> list[HostKey]:
+def trust_host_key(details: ConnectionDetails, key: HostKey | str) -> Path:
     """Write a key into the trust store as the only trusted one of the connection's host and port.
 
     Args:
         details: whose host it is.
-        key: ``type base64``, as ``fetch_host_key`` returns it.
+        key: what ``fetch_host_key`` returned, or its text.
 
     Returns:
-        The keys that were trusted before and are so no more.
+        The trust store.
 
     Raises:
         ConfigError: the key is not a public key, is revoked, or the file cannot be written.
     """
     port = details.port or DEFAULT_PORT
-    new = _parse_key(key)
+    new = _parse_key(key if isinstance(key, str) else key.text)
     if new is None:
         raise ConfigError("The text given as host key is not a public key.", code="host_key")
     path = trust_store_path()
     try:
         with _locked(path):
             text = _read_store()
-            trusted, revoked = _match(text, details.host, port)
-            if new.text in {k.text for k in revoked}:
+            if new in _match(text, details.host, port)[1]:
                 raise ConfigError(
                     f"The key {new} is marked as revoked in {path}.",
                     remedy="Remove that line by hand if that is wrong.",
@@ -190,7 +189,7 @@ def trust_host_key(details: ConnectionDetails, key: str) -> list[HostKey]:
             remedy="Give this user the right to write it, or set CROSSWALK_HOME to a folder of yours.",
             code="trust_store",
         ) from None
-    return [k for k in trusted if k.text != new.text]
+    return path
 
 
 def _entry_name(host: str, port: int) -> str:

@@ -30,7 +30,7 @@ def test_secret_fields_of_the_form_are_hidden_and_known_to_the_masker() -> None:
 
 
 def test_the_form_offers_exactly_the_two_login_methods() -> None:
-    from crosswalk.transport.sftp import AUTH_METHODS
+    from crosswalk.transport.sftp_login import AUTH_METHODS
 
     [kind] = provider_info()["connection-types"]
 

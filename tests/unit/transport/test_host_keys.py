@@ -45,7 +45,7 @@ def test_nothing_is_trusted_at_first() -> None:
 
 
 def test_a_trusted_key_is_accepted_and_no_other(store: Path) -> None:
-    assert trust_host_key(details(), ED.text) == []
+    assert trust_host_key(details(), ED) == store
 
     policy = HostKeyPolicy.of(details())
 
@@ -57,11 +57,11 @@ def test_a_trusted_key_is_accepted_and_no_other(store: Path) -> None:
     assert stat.S_IMODE(store.parent.stat().st_mode) == 0o700
 
 
-def test_trusting_a_new_key_replaces_the_old_one_and_says_so(store: Path) -> None:
+def test_trusting_a_new_key_replaces_the_old_one(store: Path) -> None:
     trust_host_key(details(), ED.text)
     trust_host_key(details(2222), RSA.text)
 
-    assert trust_host_key(details(), OTHER.text) == [ED]
+    trust_host_key(details(), OTHER.text)
 
     assert not HostKeyPolicy.of(details()).accepts(ED)
     assert HostKeyPolicy.of(details()).accepts(OTHER)
@@ -76,7 +76,7 @@ def test_trusting_the_same_key_again_changes_nothing(store: Path) -> None:
     trust_host_key(details(), ED.text)
     before = store.read_text()
 
-    assert trust_host_key(details(), ED.text) == []
+    trust_host_key(details(), ED.text)
     assert store.read_text() == before
 
 
@@ -85,9 +85,15 @@ def test_trusting_keeps_comments_other_hosts_and_revocations(store: Path) -> Non
     store.parent.mkdir()
     store.write_text(kept + f"{hashed('sftp.example.org')} {ED.text}\n")
 
-    assert trust_host_key(details(), OTHER.text) == [ED]
+    trust_host_key(details(), OTHER.text)
 
     assert store.read_text() == f"{kept}sftp.example.org {OTHER.text}\n"
+
+
+def test_what_is_no_key_cannot_be_trusted(store: Path) -> None:
+    with pytest.raises(ConfigError, match="not a public key"):
+        trust_host_key(details(), "ssh-ed25519 nonsense")
+    assert not store.exists()
 
 
 def test_a_revoked_key_cannot_be_trusted(store: Path) -> None:
