@@ -92,13 +92,17 @@ def _run(setting: Setting, server: AirflowServer, screen: Screen) -> dict[str, A
     began = time.monotonic()
     run = server.run_dag(DAG_ID, timeout=300)
     seconds = time.monotonic() - began
-    document = setting.crosswalk("runs", str(run["dag_run_id"]))
-    if not isinstance(document, dict):
-        raise RuntimeError(
-            f"Airflow's run {run['dag_run_id']} ended as {run['state']}, but the store does not know it."
-        )
+    document = stored_run(setting, str(run["dag_run_id"]))
+    if document is None:
+        raise RuntimeError(f"Airflow's run {run['dag_run_id']} is {run['state']}, but the store does not know it.")
     screen.run(document, timings_of(setting, document), seconds)
     return document
+
+
+def stored_run(setting: Setting, dag_run_id: str) -> dict[str, Any] | None:
+    """The run as the store knows it: its id ends with that of Airflow's run."""
+    runs = setting.crosswalk("runs", "webshop")
+    return next((run for run in runs if run["run_id"].endswith(dag_run_id)), None)
 
 
 def timings_of(setting: Setting, document: dict[str, Any]) -> dict[str, float]:
