@@ -110,7 +110,9 @@ def text_chunks(local: LocalFile, form: Format, warnings: list[str] | None = Non
     _check_head(head, encoding, local.name)
     chunks = _joined(head, raw)
     if encoding != "utf-8":
-        chunks = _transcode(chunks, encoding, local.name, warnings if warnings is not None else [])
+        chunks = _transcode(
+            chunks, _with_byte_order(encoding, head), local.name, warnings if warnings is not None else []
+        )
     first = True
     for chunk in chunks:
         text = chunk.removeprefix(UTF8_MARK) if first else chunk
@@ -211,6 +213,14 @@ def _check_head(head: bytes, encoding: str, name: str) -> None:
             raise reject_encoding(name, encoding, "utf-16", 1)
     elif head and b"\0" not in head and not head.startswith(tuple(WIDE_MARKS)) and _is_utf8(head):
         raise reject_encoding(name, encoding, "utf-8", 1)
+
+
+def _with_byte_order(encoding: str, head: bytes) -> str:
+    """UTF-16 and UTF-32 without a mark: the byte order in which the separators and line ends make sense."""
+    if encoding not in ("utf-16", "utf-32") or head.startswith(tuple(WIDE_MARKS)):
+        return encoding
+    width = int(encoding[-2:]) // 8
+    return f"{encoding}-be" if head[::width].count(0) > head[width - 1 :: width].count(0) else f"{encoding}-le"
 
 
 def _transcode(chunks: Iterator[bytes], encoding: str, name: str, warnings: list[str]) -> Iterator[bytes]:

@@ -134,7 +134,7 @@ def measure(chunks: Iterator[bytes], skip: int, check: PlainCheck | None) -> Mea
     """Count the lines and check those after the first ``skip`` ones, reading once.
 
     Args:
-        chunks: the text without a mark; small pieces, so that a line of a whole chunk is overlong.
+        chunks: the text without a mark, in pieces of half a block.
         skip: lines of preamble and header.
         check: None when the dialect alone rules plain order out.
     """
@@ -152,7 +152,7 @@ def measure(chunks: Iterator[bytes], skip: int, check: PlainCheck | None) -> Mea
         at = chunk.rfind(b"\n") + 1
         if not at:
             tail += chunk
-            plain = len(tail) < BLOCK
+            plain = len(chunk) < BLOCK // 2  # a line that fills a whole chunk may be overlong
             continue
         block, tail = tail + chunk[:at], chunk[at:]
         left, block = _drop_lines(block, left)

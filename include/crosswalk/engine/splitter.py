@@ -30,6 +30,7 @@ from dataclasses import dataclass, field
 from crosswalk.core.errors import RejectedError
 from crosswalk.engine.decode import show_invalid
 from crosswalk.engine.dialect import MAX_COLUMNS, MAX_FIELD, MAX_HEADER, MAX_RAW, Dialect, Header, name_columns
+from crosswalk.engine.exact import ExactParser, Parsed, is_suspect
 from crosswalk.engine.lines import INVALID, LineSource
 
 MESSAGES = {
@@ -45,7 +46,8 @@ MESSAGES = {
 }
 RUN_LINES = 2_000
 BATCH_ROWS = 20_000
-STRAY, END = -1, -2
+MOST_PATIENCE = 64
+LINE_END = re.compile("\r\n|\r|\n")
 
 
 @dataclass
@@ -76,15 +78,6 @@ class Buckets:
         return self.preamble + self.header + self.footer + self.comment + self.blank + self.rows + self.quarantined
 
 
-@dataclass
-class _Parsed:
-    """One attempt at a record: its cells, or why it is none; ``count`` lines belong to it."""
-
-    cells: list[str] | None
-    count: int
-    reason: str = ""
-
-
 class Splitter:
     """Splits one text; use :meth:`read_header` first, then :meth:`batches`.
 
@@ -104,10 +97,12 @@ class Splitter:
         self.padded = 0
         self._records = 0
         self._repeated: list[str] = []
+        self._width = 0
+        self._patience = 1
+        self._exact_left = 0
         self._quick_csv = len(dialect.separator) == 1
-        self._escaped = (
-            re.compile(f"[{re.escape(dialect.quote)}{re.escape(dialect.escape)}]") if dialect.escape else None
-        )
+        self._exact = ExactParser(source, dialect)
+        self._messages: dict[tuple[str, int], str] = {}
 
     # -- header ------------------------------------------------------------------------------------------------------
 
@@ -129,7 +124,8 @@ class Splitter:
             if not records:
                 self.header_line = source.number
             records.append(self._header_record())
-            self._skip_empty()
+            if len(records) < dialect.header_rows:
+                self._skip_empty()
         if dialect.header is not None:
             names, cells = list(dialect.header), list(dialect.header)
         elif dialect.header_rows == 0:
@@ -139,6 +135,7 @@ class Splitter:
         header = name_columns(names, cells=cells, file=self.name, line=self.header_line)
         if dialect.header is None and dialect.header_rows == 0:
             header = Header(header.columns, header.originals, (), ())
+        self._width = header.width
         self.header, self._repeated = header, cells if any(cells) else []
         return header
 
@@ -157,7 +154,7 @@ class Splitter:
 
     def _header_record(self) -> list[str]:
         source, number = self.source, self.source.number
-        parsed = self._parse(0)
+        parsed = self._exact.parse(0)
         raw = "".join(source.lines[source.pos : source.pos + parsed.count])
         problem = ""
         if parsed.cells is None:
@@ -183,7 +180,7 @@ class Splitter:
     def _first_width(self) -> int:
         if not self.source.more():
             return 0
-        parsed = self._parse(0)
+        parsed = self._exact.parse(0)
         text = self.source.lines[self.source.pos]
         width = len(parsed.cells) if parsed.cells is not None else text.count(self.dialect.separator) + 1
         return min(width, MAX_COLUMNS + 1)
@@ -195,76 +192,81 @@ class Splitter:
         source = self.source
         while source.more():
             batch = Batch()
-            while source.pos < len(source.lines) and len(batch.rows) < BATCH_ROWS:
-                while source.special and source.special[0] < source.number:
-                    source.special.popleft()
-                end = source.base + len(source.lines)
-                stop = min(source.special[0] if source.special else end, end, source.number + RUN_LINES)
-                if stop == source.number or not self._run(stop - source.base, batch):
-                    self._one(batch)
+            while source.pos < len(source.lines) and len(batch.rows) + len(batch.bad) < BATCH_ROWS:
+                self._step(batch)
             yield batch
         self.buckets.footer += source.footers
         self.buckets.blank += source.footer_blanks
 
-    @property
-    def _width(self) -> int:
-        return self.header.width if self.header else 0
+    def _step(self, batch: Batch) -> None:
+        """Take a run of ordinary lines at once, or one record with the exact parser.
+
+        After trouble some records go to the exact parser at once, ever more of them while trouble goes on, so that a
+        file full of it is not read twice.
+        """
+        source = self.source
+        while source.special and source.special[0] < source.number:
+            source.special.popleft()
+        end = source.base + len(source.lines)
+        stop = min(source.special[0] if source.special else end, end, source.number + RUN_LINES)
+        if self._exact_left or stop == source.number:
+            self._exact_left = max(self._exact_left - 1, 0)
+            self._one(batch)
+        elif self._run(stop - source.base, batch):
+            self._patience = 1
+        else:
+            self._one(batch)
+            self._patience = min(self._patience * 2, MOST_PATIENCE)
+            self._exact_left = self._patience
 
     def _run(self, stop: int, batch: Batch) -> bool:
-        """Split the ordinary lines up to index ``stop``; False when the line at ``pos`` then needs a closer look."""
-        source, start, first = self.source, self.source.pos, self.source.number
-        rows = self._all_at_once(start, stop)
+        """Split the ordinary lines up to index ``stop``; False when the record at ``pos`` then needs a closer look."""
+        source, first = self.source, self.source.number
+        rows = self._all_at_once(source.pos, stop)
         if rows is None:
             return self._one_by_one(stop, batch)
-        batch.rows += rows
-        batch.lines.extend(range(first, first + len(rows)))
-        batch.records.extend(range(self._records + 1, self._records + 1 + len(rows)))
-        self._records += len(rows)
-        self.buckets.rows += len(rows)
+        if set(map(len, rows)) == {self._width} and self._repeated not in rows:
+            batch.rows += rows
+            batch.lines.extend(range(first, first + len(rows)))
+            batch.records.extend(range(self._records + 1, self._records + 1 + len(rows)))
+            self._records += len(rows)
+            self.buckets.rows += len(rows)
+        elif not any(rows):
+            self.buckets.blank += len(rows)
+        else:
+            for at, row in enumerate(rows, source.pos):
+                self._sort(row, at, 1, batch)
         source.pos = stop
         return True
 
     def _all_at_once(self, start: int, stop: int) -> list[list[str]] | None:
-        """The rows of these lines when each line is one good record, else None."""
+        """The cells of these lines when each line is a record of its own (``[]``: blank), else None."""
         lines, separator, quote = self.source.lines[start:stop], self.dialect.separator, self.dialect.quote
         if self._quick_csv and quote:
             try:
                 rows = list(csv.reader(lines, delimiter=separator, quotechar=quote, strict=True))
             except csv.Error:
                 return None
-        elif quote and any(quote in line for line in lines):
+            return rows if len(rows) == len(lines) else None
+        if quote and any(quote in line for line in lines):
             return None
-        else:
-            rows = [line.rstrip("\r\n").split(separator) for line in lines]
-        if len(rows) != len(lines) or set(map(len, rows)) != {self._width}:
-            return None
-        if self._repeated in rows or (self._width == 1 and [""] in rows):
-            return None
-        return rows
+        bodies = [line.rstrip("\r\n") for line in lines]
+        return [body.split(separator) if body else [] for body in bodies]
 
     def _one_by_one(self, stop: int, batch: Batch) -> bool:
-        source, width, repeated = self.source, self._width, self._repeated
-        start, first, before = source.pos, source.number, len(batch.rows)
-        done, finished = 0, True
-        for done, row in enumerate(self._quick_rows(start, stop)):
-            if row is None:
-                finished = False
+        """The same where records may span lines, up to the first one that is not in order."""
+        source = self.source
+        start, done = source.pos, 0
+        for row, count in self._quick_records(start, stop):
+            if count > 1 and self._doubt(row):
                 break
-            if len(row) == width and row != repeated:
-                self._records += 1
-                batch.rows.append(row)
-                batch.lines.append(first + done)
-                batch.records.append(self._records)
-            elif row:
-                self._judge(_Parsed(row, 1), start + done, batch)
-            else:
-                self.buckets.blank += 1
-        self.buckets.rows += len(batch.rows) - before
-        source.pos = stop if finished else start + done
-        return finished
+            self._sort(row, start + done, count, batch)
+            done += count
+        source.pos = start + done
+        return source.pos == stop
 
-    def _quick_rows(self, start: int, stop: int) -> Iterator[list[str] | None]:
-        """Rows of one line each, ``[]`` for a blank line; None when a line is not that simple."""
+    def _quick_records(self, start: int, stop: int) -> Iterator[tuple[list[str], int]]:
+        """Records in good order, with how many lines they span; ends before one that is not."""
         dialect, line_at = self.dialect, self.source.lines.__getitem__
         if self._quick_csv and dialect.quote:
             reader = csv.reader(
@@ -273,17 +275,49 @@ class Splitter:
             done = 0
             try:
                 for row in reader:
-                    done += 1
-                    yield row if reader.line_num == done else None
+                    yield row, reader.line_num - done
+                    done = reader.line_num
             except csv.Error:
-                yield None
+                return
             return
         for i in range(start, stop):
             line = line_at(i)
             if dialect.quote and dialect.quote in line:
-                yield None
+                return
             body = line.rstrip("\r\n")
-            yield body.split(dialect.separator) if body else []
+            yield body.split(dialect.separator) if body else [], 1
+
+    def _doubt(self, row: list[str]) -> bool:
+        """Whether a record of several lines may be none."""
+        for cell, value in enumerate(row):
+            pieces = LINE_END.split(value) if "\n" in value or "\r" in value else ()
+            if len(pieces) > 1 and self._width > 1:
+                counts = [piece.count(self.dialect.separator) if piece else -1 for piece in pieces]
+                counts[0], counts[-1] = max(counts[0], 0), max(counts[-1], 0)
+                if is_suspect(cell, counts, self._width, ragged=len(row) != self._width):
+                    return True
+        return sum(map(len, row)) > MAX_FIELD
+
+    def _sort(self, row: list[str], at: int, count: int, batch: Batch) -> None:
+        """Put a record of ordinary lines where it belongs."""
+        width = self._width
+        if not row:
+            self.buckets.blank += 1
+        elif len(row) == width and row != self._repeated:
+            self._records += 1
+            batch.rows.append(row)
+            batch.lines.append(self.source.base + at)
+            batch.records.append(self._records)
+            self.buckets.rows += count
+        elif len(row) == width or self.dialect.pad:
+            self._judge(Parsed(row, count), at, batch)
+        else:
+            self._records += 1
+            raw = "".join(self.source.lines[at : at + count]) if count > 1 else self.source.lines[at]
+            self.buckets.quarantined += count
+            reason, found = self._ragged(len(row)), len(row)
+            shown = raw[:MAX_RAW].rstrip("\r\n")  # an ordinary line holds nothing that cannot be shown
+            batch.bad.append((self.source.base + at, reason, self._message(reason, found), shown))
 
     def _one(self, batch: Batch) -> None:
         """Take the record at ``pos`` with the exact parser."""
@@ -296,13 +330,11 @@ class Splitter:
             self.buckets.comment += 1
             source.pos += 1
         else:
-            parsed = self._parse(self._width)
-            before = len(batch.rows)
+            parsed = self._exact.parse(self._width)
             self._judge(parsed, source.pos, batch)
-            self.buckets.rows += parsed.count if len(batch.rows) > before else 0
             source.pos += parsed.count
 
-    def _judge(self, parsed: _Parsed, at: int, batch: Batch) -> None:
+    def _judge(self, parsed: Parsed, at: int, batch: Batch) -> None:
         """Put a record where it belongs."""
         source, number, width = self.source, self.source.base + at, self._width
         self._records += 1
@@ -314,18 +346,31 @@ class Splitter:
                 self.padded += 1
                 cells = (cells + [""] * (width - len(cells)))[:width]
             else:
-                reason = "too_few_columns" if len(cells) < width else "too_many_columns"
-        if not reason:
-            batch.rows.append(cells)
-            batch.lines.append(number)
-            batch.records.append(self._records)
+                reason = self._ragged(len(cells))
+        if reason:
+            self._set_aside(reason, len(cells), parsed.count, number, raw, batch)
             return
-        self.buckets.quarantined += parsed.count
-        message = MESSAGES[reason].format(found=len(cells), width=width, encoding=self.dialect.encoding)
-        shown = raw.rstrip("\r\n")[:MAX_RAW]
-        if reason == "invalid_encoding" or INVALID.search(shown):
+        batch.rows.append(cells)
+        batch.lines.append(number)
+        batch.records.append(self._records)
+        self.buckets.rows += parsed.count
+
+    def _ragged(self, found: int) -> str:
+        return "too_few_columns" if found < self._width else "too_many_columns"
+
+    def _message(self, reason: str, found: int) -> str:
+        text = self._messages.get((reason, found))
+        if text is None:
+            text = MESSAGES[reason].format(found=found, width=self._width, encoding=self.dialect.encoding)
+            self._messages[reason, found] = text
+        return text
+
+    def _set_aside(self, reason: str, found: int, count: int, number: int, raw: str, batch: Batch) -> None:
+        self.buckets.quarantined += count
+        shown = raw[:MAX_RAW].rstrip("\r\n")
+        if reason == "invalid_encoding" or (not shown.isascii() and INVALID.search(shown)):
             shown = show_invalid(shown, self.dialect.encoding)
-        batch.bad.append((number, reason, message, shown.replace("\0", "\\x00")[:MAX_RAW]))
+        batch.bad.append((number, reason, self._message(reason, found), shown.replace("\0", "\\x00")[:MAX_RAW]))
 
     def _fault(self, cells: list[str], raw: str, number: int) -> str:
         if number in self.source.overlong:
@@ -340,129 +385,6 @@ class Splitter:
             return "repeated_header"
         return ""
 
-    # -- the exact parser --------------------------------------------------------------------------------------------
-
-    def _parse(self, width: int) -> _Parsed:
-        """Parse the record at ``pos``; with ``width`` 0 (the header) spans are not doubted."""
-        cells: list[str] = []
-        spans: list[tuple[int, int, list[int]]] = []  # cell, lines before it, separators per line inside
-        index, at = 0, 0
-        if self.source.number in self.source.overlong:
-            return _Parsed([self.source.lines[self.source.pos]], 1)
-        while at != END:
-            opened = index
-            value, index, at, counts = self._cell(index, at)
-            if value is None or at == STRAY:
-                is_stray = value is not None and index == opened
-                return _Parsed(None, opened + 1, "stray_quote" if is_stray else "unclosed_quote")
-            if len(counts) > 1:
-                spans.append((len(cells), opened, counts))
-            cells.append(value)
-        for cell, opened, counts in spans:
-            if width > 1 and _is_suspect(cell, counts, width, ragged=len(cells) != width):
-                return _Parsed(None, opened + 1, "suspected_unclosed_quote")
-        return _Parsed(cells, index + 1)
-
-    def _cell(self, index: int, at: int) -> tuple[str | None, int, int, list[int]]:
-        """The cell at ``at``.
-
-        Returns:
-            Its value (None when it never closes), the line it ends in, where the next one begins (or ``END`` or
-            ``STRAY``), and the separators in each line inside its quotes.
-        """
-        text, end = self._line(index)
-        opening = self._opening(text, at, end)
-        if opening >= 0:
-            value, index, at, counts = self._quoted(index, opening)
-            return value, index, at if value is None else self._after_quote(*self._line(index), at), counts
-        separator = self.dialect.separator
-        stop = text.find(separator, at, end)
-        if stop < 0:
-            return text[at:end], index, END, []
-        return text[at:stop], index, stop + len(separator), []
-
-    def _line(self, index: int) -> tuple[str, int]:
-        """Line ``pos + index`` and where its text ends."""
-        text = self.source.lines[self.source.pos + index]
-        return text, len(text.rstrip("\r\n"))
-
-    def _opening(self, text: str, at: int, end: int) -> int:
-        """Index after the quote that opens a cell at ``at``, or -1; blanks before it count when it closes properly."""
-        quote = self.dialect.quote
-        if not quote or at >= end:
-            return -1
-        if text[at] == quote:
-            return at + 1
-        if text[at] != " " or self.dialect.separator.startswith(" "):
-            return -1
-        while at < end and text[at] == " ":
-            at += 1
-        if at < end and text[at] == quote:
-            close = self._closing(text, at + 1)[0]
-            if 0 <= close < end and self._after_quote(text, end, close + 1) != STRAY:
-                return at + 1
-        return -1
-
-    def _after_quote(self, text: str, end: int, at: int) -> int:
-        """Where the next cell begins after a closing quote (and blanks), or ``END`` or ``STRAY``."""
-        separator = self.dialect.separator
-        if not text.startswith(separator, at):
-            while at < end and text[at] == " ":
-                at += 1
-        if at >= end:
-            return END
-        return at + len(separator) if text.startswith(separator, at) else STRAY
-
-    def _closing(self, text: str, at: int) -> tuple[int, list[str]]:
-        """Index of the quote that closes a cell in this line, or -1, and the pieces of the value up to there."""
-        quote, escape = self.dialect.quote, self.dialect.escape
-        pieces: list[str] = []
-        begin = at
-        while True:
-            if self._escaped:
-                found = self._escaped.search(text, at)
-                stop = found.start() if found else -1
-            else:
-                stop = text.find(quote, at)
-            if stop < 0:
-                pieces.append(text[begin:])
-                return -1, pieces
-            following = text[stop + 1 : stop + 2]
-            if text[stop] == quote and following != quote:
-                pieces.append(text[begin:stop])
-                return stop, pieces
-            if text[stop] == quote or following in (quote, escape):
-                pieces.append(text[begin:stop])
-                begin, at = stop + 1, stop + 2
-            else:
-                at = stop + 1
-
-    def _quoted(self, index: int, at: int) -> tuple[str | None, int, int, list[int]]:
-        """The value of a quoted cell, the line and position behind it, and the separators in each line inside it."""
-        source, separator = self.source, self.dialect.separator
-        parts: list[str] = []
-        counts: list[int] = []
-        size = 0
-        while True:
-            text = source.lines[source.pos + index]
-            close, pieces = self._closing(text, at)
-            parts += pieces
-            inside = text[at : close if close >= 0 else len(text)]
-            counts.append(inside.count(separator) if counts == [] or close >= 0 or inside.strip("\r\n") else -1)
-            if close >= 0:
-                return "".join(parts), index, close + 1, counts
-            size += len(inside)
-            if (index and size > MAX_FIELD) or not self._has(index + 1) or source.number + index + 1 in source.overlong:
-                return None, index, at, counts
-            index, at = index + 1, 0
-
-    def _has(self, index: int) -> bool:
-        """Whether line ``pos + index`` exists; reads on when needed."""
-        while self.source.pos + index >= len(self.source.lines):
-            if not self.source.fill():
-                return False
-        return True
-
 
 def _merge_names(records: list[list[str]]) -> list[str]:
     """One name per column from several header records, joined with a blank."""
@@ -473,25 +395,3 @@ def _merge_names(records: list[list[str]]) -> list[str]:
         else records[0][i]
         for i in range(width)
     ]
-
-
-def _is_suspect(cell: int, counts: list[int], width: int, *, ragged: bool) -> bool:
-    """Whether the lines inside a quoted cell look like records, so that its quote was probably never meant to open.
-
-    An honest cell seldom holds lines with just as many separators as a record has; a swallowed stretch of records does,
-    and then also the rest of its first line and the beginning of its last one complete a record.
-
-    Args:
-        cell: index of the cell.
-        counts: separators per line inside the quotes; -1 for a blank line.
-        width: columns of the file.
-        ragged: the record has a wrong number of cells anyway.
-    """
-    inner = [count for count in counts[1:-1] if count >= 0]
-    alike = sum(1 for count in inner if count == width - 1)
-    if ragged and alike:
-        return True
-    framed = counts[0] == width - 1 - cell and counts[-1] == cell
-    if framed and (alike or (width >= 4 and not inner)):
-        return True
-    return width >= 3 and alike > 0 and alike * 2 >= len(inner)

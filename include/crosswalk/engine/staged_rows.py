@@ -94,18 +94,17 @@ class StagedRows:
 
 def quarantine_batch(file: str, bad: list[tuple[int, str, str, str]]) -> pa.RecordBatch:
     """Rejects of the reader in the schema that all steps share."""
-    records = [
-        {
-            "row_id": None,
-            "file": file,
-            "line": line,
-            "field": None,
-            "stage": "read",
-            "scope": ROW,
-            "reason": reason,
-            "message": message,
-            "raw": raw,
-        }
-        for line, reason, message, raw in bad
-    ]
-    return pa.RecordBatch.from_pylist(records, schema=QUARANTINE_SCHEMA)
+    lines, reasons, messages, raws = zip(*bad, strict=True)
+    count = len(bad)
+    values = {
+        "row_id": pa.nulls(count, pa.int64()),
+        "file": pa.repeat(file, count),
+        "line": pa.array(lines, pa.int64()),
+        "field": pa.nulls(count, pa.string()),
+        "stage": pa.repeat("read", count),
+        "scope": pa.repeat(ROW, count),
+        "reason": pa.array(reasons, pa.string()),
+        "message": pa.array(messages, pa.string()),
+        "raw": pa.array(raws, pa.string()),
+    }
+    return pa.RecordBatch.from_arrays([values[name] for name in QUARANTINE_SCHEMA.names], schema=QUARANTINE_SCHEMA)
