@@ -75,7 +75,7 @@ class Seams:
 
     def _install_store(self) -> None:
         cursor, connection = adbc_driver_manager.dbapi.Cursor, adbc_driver_manager.dbapi.Connection
-        execute, ingest, commit = cursor.execute, cursor.adbc_ingest, connection.commit
+        execute, many, ingest, commit = cursor.execute, cursor.executemany, cursor.adbc_ingest, connection.commit
         seams = self
 
         def execute_seam(self: Any, operation: Any, parameters: Any = None, **named: Any) -> Any:
@@ -86,6 +86,10 @@ class Seams:
             if words and words[0] == "commit":
                 seams.touch("store.commit done")
             return result
+
+        def many_seam(self: Any, operation: Any, seq_of_parameters: Any) -> Any:
+            seams.touch(f"store.rows {' '.join(str(operation).lower().split()[:3])}")
+            return many(self, operation, seq_of_parameters)
 
         def ingest_seam(self: Any, table_name: str, *arguments: Any, **named: Any) -> Any:
             seams.touch(f"store.ingest {table_name}")
@@ -98,6 +102,7 @@ class Seams:
             return result
 
         cursor.execute = execute_seam  # type: ignore[method-assign]
+        cursor.executemany = many_seam  # type: ignore[method-assign]
         cursor.adbc_ingest = ingest_seam  # type: ignore[method-assign]
         connection.commit = commit_seam  # type: ignore[method-assign]
 

@@ -63,7 +63,7 @@ class Trials:
 
     @staticmethod
     def _shop(root: Path, uri: str) -> Shop:
-        root.mkdir(parents=True)
+        root.mkdir(parents=True, exist_ok=True)
         return Shop(root, uri)
 
     @staticmethod
@@ -76,6 +76,7 @@ class Trials:
         """A copy of the prepared shop with a store of its own."""
         self.count += 1
         root = self.root / f"trial-{self.count}"
+        root.mkdir(parents=True)
         shop = self._shop(root, self.new_store(root))
         for name in ("source", "connections"):
             shutil.rmtree(root / name, ignore_errors=True)
@@ -120,19 +121,23 @@ def trials(
 
 
 def chosen_points(names: list[str]) -> list[int]:
-    """Numbers of the calls to kill at: the first and last of each name, or every call."""
+    """Numbers of the calls to kill at: the last of each name, for files also the first and the middle, or every call."""
     if os.environ.get("CROSSWALK_CRASH_EVERY"):
         return list(range(1, len(names) + 1))
     calls: dict[str, list[int]] = defaultdict(list)
     for number, name in enumerate(names, start=1):
         calls[name].append(number)
-    return sorted({number for numbers in calls.values() for number in (numbers[0], numbers[-1])})
+    chosen = {numbers[-1] for numbers in calls.values()}
+    for name in ("file.replace", "store.commit", "store.commit done"):
+        chosen |= {calls[name][0], calls[name][len(calls[name]) // 2]}
+    return sorted(chosen)
 
 
 def listing(shop: Shop) -> list[str]:
     return sorted(path.name for path in (shop.source / "in").iterdir())
 
 
+@pytest.mark.timeout(900)
 def test_a_run_killed_at_any_seam_and_run_again_ends_like_an_undisturbed_one(trials: Trials) -> None:
     undisturbed = trials.fresh()
     log = undisturbed.root / "seams.log"

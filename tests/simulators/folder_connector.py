@@ -34,7 +34,7 @@ class FolderConnector:
     def _local(self, path: str) -> Path:
         return self.root / path.lstrip("/")
 
-    def check(self, goals: object) -> list[Right]:
+    def check(self, goals: object = (), *, try_writing: bool = True) -> list[Right]:
         return [Right("login", True, "local folder")]
 
     def list_files(self, source: SourceFile) -> list[RemoteFile]:

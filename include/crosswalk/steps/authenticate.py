@@ -29,7 +29,7 @@ def authenticate(context: RunContext, goal: str | None = None) -> StepResult:
     if not goals:
         return StepResult(state="skipped", reason="No goal of this connection is switched on.")
     with context.connector() as connector:
-        rights = connector.check(goals)
+        rights = connector.check(goals, try_writing=context.writes)
     missing = [right for right in rights if not right.ok]
     if missing and missing[0].error is not None and len(missing) == 1:
         raise missing[0].error
