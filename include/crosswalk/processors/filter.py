@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from sqlglot import exp
 
 from crosswalk.engine.functions import clean
-from crosswalk.engine.template import sql, text, texts
+from crosswalk.engine.template import sql, text
 from crosswalk.processors.base import Node, ProcessorOptions, RowFilter, Rows, as_list
 from crosswalk.processors.patterns import check_pattern
 
@@ -69,7 +69,7 @@ class Filter(RowFilter):
             found = clean(value)
             if options.ignore_case:
                 wanted, found = [item.lower() for item in wanted], sql("lower($found)", found=found)
-            met = sql("list_contains($wanted, $found)", wanted=texts(wanted), found=found)
+            met: Node = exp.In(this=exp.paren(found), expressions=[text(item) for item in wanted])
         else:
             pattern = options.keep_regex or options.drop_regex or ""
             flags = "i" if options.ignore_case else "c"

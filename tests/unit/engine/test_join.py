@@ -215,7 +215,14 @@ def test_all_findings_come_at_once(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         join(tmp_path, goal_of(files), {"orders": [ORDER_ROWS]}, ["nowhere.x", "orders.id", "orders.ID"])
     codes = {finding.code for finding in caught.value.findings}
-    assert codes == {"file_not_linked", "incorrect_link", "unknown_file", "same_name", "missing_file"}
+    assert codes == {
+        "file_not_linked",
+        "incorrect_link",
+        "missing_column",
+        "missing_file",
+        "same_name",
+        "unknown_file",
+    }
     messages = " ".join(finding.message for finding in caught.value.findings)
     for said in ('"alone" is not linked', '"later.b"', "nested and hangs off a nested file", "different levels"):
         assert said in messages
