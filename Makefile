@@ -55,7 +55,7 @@ run: install ## Start Airflow on loopback with your own connections (dags/connec
 	@$(BIN)/python -m demo own
 
 test: install ## Run the tests (under 15 minutes on 2 cores); TESTS=tests/unit for a part.
-	@$(BIN)/python -m pytest -m "not campaign" $(TESTS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not campaign" $(TESTS)
 
 check: install ## Check format, lint, types, imports and secrets.
 	@$(BIN)/ruff format --check $(CODE)
