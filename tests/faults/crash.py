@@ -2,8 +2,9 @@
 
 A *seam* is a call after which the outside world may differ: a file made durable, a statement sent to the store, a
 file listed, fetched or renamed on the source, a step begun. The harness wraps these calls in a forked child; the
-product holds no hooks for it. In counting mode the child writes the name of every seam call it passes; in killing mode it ends itself
-with SIGKILL right before the n-th one. The parent forks after the imports, so a trial costs a run, not a start.
+product holds no hooks for it. In counting mode the child writes the name of every seam call it passes; in killing mode
+it ends itself with SIGKILL right before the n-th one. The parent forks after the imports, so a trial costs a run, not
+a start.
 """
 
 from __future__ import annotations

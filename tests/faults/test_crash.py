@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -88,9 +88,7 @@ class Trials:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def trials(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Trials]:
+def trials(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Trials:
     for name in ("CROSSWALK_STORE", "CROSSWALK_STAGING"):
         monkeypatch.setenv(name, "")
     monkeypatch.setenv("CROSSWALK_ENGINE_THREADS", "1")
@@ -117,11 +115,11 @@ def trials(
             server.execute(f'CREATE DATABASE "{copy}" TEMPLATE "{name}"')
             return server.uri(copy)
 
-    yield Trials(tmp_path / "shops", new_store)
+    return Trials(tmp_path / "shops", new_store)
 
 
 def chosen_points(names: list[str]) -> list[int]:
-    """Numbers of the calls to kill at: the last of each name, for files also the first and the middle, or every call."""
+    """Numbers of the calls to kill at: the last of each name, for some also the first and the middle, or all."""
     if os.environ.get("CROSSWALK_CRASH_EVERY"):
         return list(range(1, len(names) + 1))
     calls: dict[str, list[int]] = defaultdict(list)
