@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 import random
+import unicodedata
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -76,7 +77,8 @@ def amount(cents: int) -> str:
 
 
 def _email(rng: random.Random, first: str, last: str, number: int) -> str:
-    plain = f"{first}.{last}".encode("ascii", "ignore").decode().replace("'", "").lower()
+    parts = unicodedata.normalize("NFKD", f"{first}.{last}".replace("ø", "o"))
+    plain = parts.encode("ascii", "ignore").decode().replace("'", "").lower()
     return f"{plain}{number}@{rng.choice(DOMAINS)}"
 
 

@@ -74,17 +74,18 @@ class Screen:
         outer = Table.grid(padding=(0, 4))
         outer.add_column()
         outer.add_column()
-        left = self._numbers(
-            "What happened to each row", [("rows read", int(counts.get("rows_read") or 0))], buckets(counts)
-        )
         profiles = [(label, int(counts[key])) for key, label in (*PROFILES, *SET_ASIDE) if counts.get(key)]
         right = Table.grid(padding=(1, 0))
         if profiles:
             right.add_row(self._numbers("Profiles, values and files", [], profiles))
         right.add_row(self._times(timings, seconds))
-        outer.add_row(left, right)
+        read = int(counts.get("rows_read") or 0)
+        if read:
+            outer.add_row(self._numbers("What happened to each row", [("rows read", read)], buckets(counts)), right)
+        else:
+            outer.add_row(right)
         self.console.print(outer)
-        if counts.get("rows_read") and not adds_up(counts):
+        if not adds_up(counts):
             self.say("  The buckets do not add up to the rows read: please report this.")
 
     @staticmethod
