@@ -237,7 +237,7 @@ def run_params(connection: Connection) -> dict[str, Param]:
         ),
         "goals": Param(
             [],
-            type="array",
+            type=["null", "array"],  # without null the form marks it as required
             items={"type": "string", "enum": names},
             examples=names,
             uniqueItems=True,

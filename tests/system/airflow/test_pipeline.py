@@ -121,7 +121,8 @@ def test_a_run_that_ends_well_starts_the_connection_after_it_but_a_plan_does_not
 
 
 def test_a_run_whose_report_died_is_still_mailed_once(installation: Installation) -> None:
-    dag_id = installation.add("died")
+    linked = "/died/orders*.csv}, {name: cities, path: /died/cities.csv, link: {zip: orders.city}}"
+    dag_id = installation.add("died", ("/died/orders*.csv}", linked))
     installation.put("died/orders.csv", "1;died@example.org;Gent;1")
     before = len(installation.mails.mails)
     run_id = installation.airflow.trigger(dag_id)
@@ -132,6 +133,7 @@ def test_a_run_whose_report_died_is_still_mailed_once(installation: Installation
     mails = installation.mails.wait_for(before + 1, timeout_seconds=60)[before:]
     assert len(mails) == 1
     assert "Orders of died" in mails[0].subject
+    assert "/died/cities.csv" in mails[0].text
 
 
 def test_a_broken_file_is_visible_hides_nothing_and_comes_back_when_corrected(installation: Installation) -> None:
