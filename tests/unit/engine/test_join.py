@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -303,3 +304,33 @@ def test_a_hundred_thousand_rows_and_many_row_groups_keep_their_number(tmp_path:
     assert all(row["orders.id"] == f"o{row['row_id'] - 1}" for row in rows)
     assert all((row["customers.n"] is None) == ((row["row_id"] - 1) % 3 != 0) for row in rows)
     assert result.counts["unmatched"] == {"customers": count - len(customers[1])}
+
+
+def test_a_fan_out_of_a_million_is_stopped_by_counting(tmp_path: Path) -> None:
+    goal = goal_of([ORDERS, LINES])
+    count = 1_000_000
+    lines = pa.table(
+        {
+            "record": pa.array(range(1, count + 1), pa.int64()),
+            "line": pa.array(range(2, count + 2), pa.int64()),
+            "order": pa.DictionaryArray.from_arrays(pa.array([0] * count, pa.int32()), ["o1"]).cast(pa.string()),
+        }
+    )
+    pq.write_table(lines, tmp_path / "lines.parquet")
+    sources = [
+        Source(goal.files[0], 0, "/in/orders.csv", stage(tmp_path / "orders.parquet", *ORDER_ROWS), ORDER_ROWS[0]),
+        Source(goal.files[1], 1, "/in/lines.csv", tmp_path / "lines.parquet", ["order"]),
+    ]
+    with (
+        open_session(tmp_path / "tmp", memory_mb=100) as session,
+        pytest.raises(ConfigError, match="1000000 rows"),
+    ):
+        join_files(
+            session,
+            goal=goal,
+            sources=sources,
+            fields=["lines.order"],
+            out=tmp_path / "rows.parquet",
+            quarantine=tmp_path / "q.parquet",
+            max_rows_per_match=10_000,
+        )
