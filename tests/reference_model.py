@@ -105,14 +105,18 @@ def moment_of(text: str, pattern: str | None, zone: str) -> str | None:
             return str(int(text) * 1000)
         if re.fullmatch(r"[0-9]{12,13}", text):
             return str(int(text))
-        if not re.fullmatch(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}([.,]\d{1,9})?)?(Z|[+-]\d{2}(:?\d{2})?)?)?", text):
+        if not re.fullmatch(
+            r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}([.,]\d{1,9})?)?(Z|[+-]\d{2}(:?\d{2})?)?)?", text
+        ):
             return None
     try:
         read = datetime.fromisoformat(text) if pattern is None else datetime.strptime(text, pattern)
     except ValueError:
         return None
     aware = read if read.tzinfo else read.replace(tzinfo=ZoneInfo(zone), fold=0)
-    return str((aware.astimezone(UTC) - datetime(1970, 1, 1, tzinfo=UTC)) // __import__("datetime").timedelta(milliseconds=1))
+    return str(
+        (aware.astimezone(UTC) - datetime(1970, 1, 1, tzinfo=UTC)) // __import__("datetime").timedelta(milliseconds=1)
+    )
 
 
 @dataclass(frozen=True)
@@ -168,7 +172,9 @@ class Reading:
 class Import:
     """One import of rows into a store; ``run`` changes the store and returns the counts."""
 
-    def __init__(self, store: Store, goal: ImportProfiles, connection: Connection, tenant: Tenant, batch_id: str = "b") -> None:
+    def __init__(
+        self, store: Store, goal: ImportProfiles, connection: Connection, tenant: Tenant, batch_id: str = "b"
+    ) -> None:
         self.store, self.goal, self.connection, self.tenant, self.batch_id = store, goal, connection, tenant, batch_id
         self.reasons: Counter[str] = Counter()
 
@@ -198,7 +204,7 @@ class Import:
                 counts[fate[no][1]] += 1
         linked = [(no, row, fate[no]) for no, row in considered if isinstance(fate[no], str)]
         good = [(no, row, profile) for no, row, profile in linked if not self.bad_row(row)]
-        counts["rejected"] = len(linked) - len(good)
+        counts["rejected"] += len(linked) - len(good)
         gone = self.taken_values(good, links)
         blocked = self.consents(good)
         counts["no_consent"] = sum(profile in blocked for _, _, profile in good)
@@ -212,7 +218,13 @@ class Import:
         for key in touched | {key for key in before if before[key] != self.store.documents.get(key)}:
             document = self.store.documents[key]
             self.store.documents[key] = {p: v[:1000] for p, v in document.items() if v}
-            kind = "created" if key not in before else "unchanged" if before[key] == self.store.documents[key] else "updated"
+            kind = (
+                "created"
+                if key not in before
+                else "unchanged"
+                if before[key] == self.store.documents[key]
+                else "updated"
+            )
             counts[kind] += 1
         self.remember(applied, keys, contents, refused)
         return +counts
@@ -221,10 +233,16 @@ class Import:
 
     def keys(self, rows: list[Row]) -> tuple[list[Any], list[Any]]:
         """Per row its key, and what its content is compared by."""
-        fields = list(dict.fromkeys([
-            *self.goal.row_key, *(i.field for i in self.goal.identifiers), *(c.field for c in self.goal.consent),
-            *(m.field for m in self.goal.mappings.fields),
-        ]))
+        fields = list(
+            dict.fromkeys(
+                [
+                    *self.goal.row_key,
+                    *(i.field for i in self.goal.identifiers),
+                    *(c.field for c in self.goal.consent),
+                    *(m.field for m in self.goal.mappings.fields),
+                ]
+            )
+        )
         seen: Counter[Any] = Counter()
         keys, contents = [], []
         for row in rows:
@@ -379,9 +397,13 @@ class Import:
                 if self.tenant.properties[property_id].identifier != "unique":
                     continue
                 for mapping in mappings:
-                    for value in self.reading(mapping.field, property_id, mapping).read(row.cells.get(mapping.field))[0]:
+                    for value in self.reading(mapping.field, property_id, mapping).read(row.cells.get(mapping.field))[
+                        0
+                    ]:
                         key = (property_id, value)
-                        owner = self.store.owner(self.tenant, *key) or stored.get(key) or claims.setdefault(key, profile)
+                        owner = (
+                            self.store.owner(self.tenant, *key) or stored.get(key) or claims.setdefault(key, profile)
+                        )
                         if owner != profile:
                             gone[profile, property_id].add(value)
         return gone
@@ -459,7 +481,9 @@ class Import:
             if not new and not (self.goal.match == "any" and self.goal.store_identifiers):
                 continue
             for property_id, value in sorted(links[no], key=lambda item: item[1]):
-                owner = None if new else next((k for k, d in self.before.items() if value in d.get(property_id, [])), None)
+                owner = (
+                    None if new else next((k for k, d in self.before.items() if value in d.get(property_id, [])), None)
+                )
                 values = self.store.documents[profile].setdefault(property_id, [])
                 if owner is None and value not in values:
                     values.append(value)
@@ -495,7 +519,9 @@ class Import:
                         document[name] = listed + ([objective] if answer == state and objective not in listed else [])
             document = {p: v for p, v in document.items() if v}
             allowed = set(self.connection.objectives)
-            if self.store.levels.get(profile, 2) == 0 or (allowed and not allowed & set(document.get("consented_objectives", []))):
+            if self.store.levels.get(profile, 2) == 0 or (
+                allowed and not allowed & set(document.get("consented_objectives", []))
+            ):
                 blocked.add(profile)
             if profile in self.store.documents or profile not in blocked:
                 self.store.documents[profile] = document

@@ -385,8 +385,7 @@ def _held_values(task: MapTask, fields: Sequence[str]) -> Node:
         task.goal.identifiers, identifier_readers(task.goal, task.tenant, task.frame.cells), strict=True
     ):
         cell = task.frame.cell_of(link.field)
-        inner = reader.inner(cell)
-        values = reader.texts(cell, lambda key, inner=inner: inner[key])  # type: ignore[misc]
+        values = reader.texts(cell, reader.at_once(cell))
         parts.append(
             sql(
                 "SELECT profile_no, $id AS property_id, unnest($values) AS value FROM ($rows)",

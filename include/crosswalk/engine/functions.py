@@ -275,16 +275,21 @@ def has_offset(pattern: str) -> bool:
 
 
 def utc_microseconds(local: Node | None, instant: Node | None, zone: str) -> Node:
-    """The instant in UTC, within the years 1 to 9999; the arguments should be columns."""
+    """The instant in UTC, or NULL; the arguments should be columns."""
     known = [part for part in (instant, None if local is None else to_utc(local, zone)) if part is not None]
     moment = known[0] if len(known) == 1 else call("coalesce", *known)
+    return sql("CASE WHEN $inside THEN $moment END", inside=is_moment(local, instant), moment=moment)
+
+
+def is_moment(local: Node | None, instant: Node | None) -> Node:
+    """Whether there is a time within the years 1 to 9999; never NULL."""
     span = {"first": number(_FIRST_US), "last": number(_LAST_US)}
     checks = [
-        sql("$column BETWEEN $first AND $last", column=column, **span)
+        sql("coalesce($column BETWEEN $first AND $last, false)", column=column, **span)
         for column in (local, instant)
         if column is not None
     ]
-    return sql("CASE WHEN $inside THEN $moment END", inside=any_of(checks), moment=moment)
+    return any_of(checks)
 
 
 def milliseconds_text(moment: Node) -> Node:

@@ -96,9 +96,8 @@ def identifier_values(readers: Sequence[ValueReader], raw: Sequence[str]) -> lis
     found = []
     for reader, column in zip(readers, raw, strict=True):
         cell = cleaned_cell(name(column), nested=reader.nested)
-        inner = reader.inner(cell)
-        values = reader.texts(cell, lambda key, inner=inner: inner[key])  # type: ignore[misc]
-        refused = reader.is_refused(cell, lambda key, inner=inner: inner[key])  # type: ignore[misc]
+        column_of = reader.at_once(cell)
+        values, refused = reader.texts(cell, column_of), reader.is_refused(cell, column_of)
         shown = sql("list_aggregate($cell, 'string_agg', ' ')", cell=cell) if reader.nested else cell
         problem = sql("CASE WHEN $refused THEN $problem END", refused=refused, problem=reader.problem_of(shown))
         found.append((values, problem))

@@ -78,7 +78,11 @@ def _refused_values(task: MapTask) -> Node:
     mappings = [mapping for mapping in frame.mappings if not mapping.reported]
     consent_fields = [column.field for column in task.goal.consent]
     rows = frame.query(
-        task.linked_rows(sql("row_id IN (SELECT row_id FROM bad_row)")), ["row_id", "place"], mappings, consent_fields
+        task.linked_rows(sql("row_id IN (SELECT row_id FROM bad_row)")),
+        ["row_id", "place"],
+        mappings,
+        consent_fields,
+        moments=False,
     )
     parts = [_refused_of(mapping) for mapping in mappings]
     for index, column in enumerate(task.goal.consent):

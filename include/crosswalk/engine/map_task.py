@@ -186,6 +186,7 @@ def first_pass(task: MapTask) -> None:
         [*task.base_columns, *history],
         frame.mappings,
         [column.field for column in task.goal.consent],
+        moments=False,
     )
     flags = [named(task.bad_flag(), "bad"), named(_rounded(task), "rounded")]
     aggregates = [
@@ -214,7 +215,7 @@ def first_pass(task: MapTask) -> None:
 def find_bad(task: MapTask) -> None:
     """``bad_row`` ahead of everything else, for goals in which such a row takes no part."""
     fields = [column.field for column in task.goal.consent]
-    rows = task.frame.query(task.linked_rows(), ["row_id"], task.frame.mappings, fields)
+    rows = task.frame.query(task.linked_rows(), ["row_id"], task.frame.mappings, fields, moments=False)
     query = sql("SELECT row_id FROM ($rows) WHERE $bad", rows=rows, bad=task.bad_flag())
     task.has_bad = task.tables.make("bad_row", query) > 0
 

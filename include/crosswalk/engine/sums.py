@@ -85,7 +85,9 @@ def _stage_extra(task: MapTask) -> None:
         "AND old_profile_no NOT IN (SELECT profile_no FROM blocked)",
         taken=taken,
     )
-    both = sql("SELECT profile_no, row_id, place, $added FROM special_key UNION ALL FROM ($moved)", added=added, moved=moved)
+    both = sql(
+        "SELECT profile_no, row_id, place, $added FROM special_key UNION ALL FROM ($moved)", added=added, moved=moved
+    )
     totals: list[Node] = []
     for target in task.sums:
         no = target.index

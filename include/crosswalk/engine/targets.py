@@ -52,6 +52,11 @@ class MappedField:
         """The inner columns, as the second level of the frame computes them."""
         return [named(part, f"m{self.index}_{key}") for key, part in self.reader.inner(self.cell).items()]
 
+    def outer(self, *, moments: bool) -> list[Node]:
+        """The outer columns, as the third level of the frame computes them."""
+        parts = self.reader.outer(self.cell, self.column, moments=moments)
+        return [named(part, f"m{self.index}_{key}") for key, part in parts.items()]
+
     def text(self, gone: Node | None) -> Node:
         """Canonical text; values that another profile owns (``gone``) are as good as not there."""
         found = self.reader.text(self.cell, self.column)
@@ -183,11 +188,24 @@ class Frame:
         return name(f"cell_{self.fields.index(field)}")
 
     def query(
-        self, source: Node, keep: Sequence[str], mappings: Sequence[MappedField], fields: Sequence[str] = ()
+        self,
+        source: Node,
+        keep: Sequence[str],
+        mappings: Sequence[MappedField],
+        fields: Sequence[str] = (),
+        *,
+        moments: bool = True,
     ) -> Node:
-        """Rows of ``source`` with the cells of mappings and further fields, and the mappings' inner columns."""
+        """Rows of ``source`` with the cells of mappings and further fields, and the mappings' inner and outer columns.
+
+        Args:
+            source: the rows.
+            keep: columns of the source to keep.
+            mappings: the mappings to read.
+            fields: further fields whose clean cells are wanted.
+            moments: dates as instants; whether a date is valid can be told without.
+        """
         numbers = sorted({mapping.cell_no for mapping in mappings} | {self.fields.index(field) for field in fields})
-        kept = [name(column) for column in keep]
         cells = [
             named(
                 cleaned_cell(self.cells.cell(self.fields[no]), nested=self.cells.is_nested(self.fields[no])),
@@ -195,9 +213,13 @@ class Frame:
             )
             for no in numbers
         ]
-        first = sql("SELECT $kept FROM ($source)", kept=[*kept, *cells], source=source)
+        query = sql("SELECT $kept FROM ($source)", kept=[*(name(column) for column in keep), *cells], source=source)
         inner = [column for mapping in mappings for column in mapping.inner]
-        return sql("SELECT $columns FROM ($first)", columns=[exp.Star(), *inner], first=first) if inner else first
+        outer = [column for mapping in mappings for column in mapping.outer(moments=moments)]
+        for level in (inner, outer):
+            if level:
+                query = sql("SELECT *, $columns FROM ($query)", columns=level, query=query)
+        return query
 
 
 def build_frame(goal: ImportProfiles, connection: Connection, tenant: Tenant, cells: Cells) -> Frame:

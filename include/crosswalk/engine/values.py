@@ -142,22 +142,38 @@ class ValueReader:
             cleaned = sql("flatten(list_transform($cell, LAMBDA part : $split))", cell=cell, split=split)
         return sql("list_filter($cleaned, LAMBDA part : part <> '')", cleaned=cleaned)
 
-    def value(self, cell: Node, column: Column) -> Node:
-        """The typed value of a cell, or NULL."""
-        if self.kind == "datetime":
-            inner = self.inner(cell)
-            local = column("local") if "local" in inner else None
-            instant = column("instant") if "instant" in inner else None
-            return functions.utc_microseconds(local, instant, self.zone)
+    def outer(self, cell: Node, column: Column, *, moments: bool = True) -> dict[str, Node]:
+        """Columns to compute once per cell over the inner ones.
+
+        Args:
+            cell: the clean cell.
+            column: gives the inner columns.
+            moments: dates too; whether a date is valid needs no more than its inner columns.
+        """
+        if self.many:
+            return {}
+        if self.kind == "datetime" and moments:
+            local, instant = self._moments(column)
+            return {"value": functions.utc_microseconds(local, instant, self.zone)}
         if self.kind in ("decimal", "currency"):
-            return functions.parse_decimal(cell, self.marks, self.decimals, plain=column("plain"))
-        return column("value")
+            return {"value": functions.parse_decimal(cell, self.marks, self.decimals, plain=column("plain"))}
+        return {}
+
+    def _moments(self, column: Column) -> tuple[Node | None, Node | None]:
+        inner = self.inner(name("cell"))
+        return column("local") if "local" in inner else None, column("instant") if "instant" in inner else None
+
+    def at_once(self, cell: Node) -> Column:
+        """The inner and outer columns as expressions, for queries over few cells."""
+        inner = self.inner(cell)
+        outer = self.outer(cell, lambda key: inner[key])
+        return lambda key: {**inner, **outer}[key]
 
     def text(self, cell: Node, column: Column) -> Node:
         """Canonical text of a cell, or NULL; a list for cells with several values, NULL when none is valid."""
         if self.many:
             return _valid_list(self._texts(column))
-        value = self.value(cell, column)
+        value = column("value")
         if self.kind == "datetime":
             return functions.milliseconds_text(value)
         return self.number_text(value) if self.is_numeric else value
@@ -183,7 +199,7 @@ class ValueReader:
                 "list_sum(list_transform($values, LAMBDA item : item::DECIMAL(38, 4)))", values=column("values")
             )
             return sql("$total::DECIMAL(38, 4)", total=total)
-        return sql("$value::DECIMAL(38, 4)", value=self.value(cell, column))
+        return sql("$value::DECIMAL(38, 4)", value=column("value"))
 
     # -- checks -----------------------------------------------------------------------------------------------------
 
@@ -191,7 +207,9 @@ class ValueReader:
         """Whether the cell has a value; never NULL."""
         if self.many:
             return sql("coalesce(list_count($values) > 0, false)", values=column("values"))
-        return sql("$value IS NOT NULL", value=self.value(cell, column))
+        if self.kind == "datetime":
+            return functions.is_moment(*self._moments(column))
+        return sql("$value IS NOT NULL", value=column("value"))
 
     def is_empty(self, cell: Node, column: Column) -> Node:
         """Whether the cell is there and holds nothing; never NULL."""
@@ -203,7 +221,8 @@ class ValueReader:
         """Whether something in the cell does not fit; never NULL."""
         if self.many:
             return sql("coalesce(list_count($values) < len($values), false)", values=column("values"))
-        return sql("coalesce($cell <> '', false) AND $value IS NULL", cell=cell, value=self.value(cell, column))
+        valid = self.is_valid(cell, column)
+        return sql("coalesce($cell <> '', false) AND NOT $valid", cell=cell, valid=valid)
 
     def rounded(self, cell: Node, column: Column) -> Node | None:
         """How many values of the cell were rounded; None for types that never are."""
@@ -221,7 +240,7 @@ class ValueReader:
             "CASE WHEN NOT coalesce($plain, true) AND $lossy AND $value IS NOT NULL THEN 1 ELSE 0 END",
             plain=column("plain"),
             lossy=functions.is_rounded(cell, self.marks, self.decimals),
-            value=self.value(cell, column),
+            value=column("value"),
         )
 
 

@@ -2,22 +2,23 @@
 
 The rule is the same on every engine: a time in a spring gap moves forward, a time in an autumn fold is the earlier instant
 (design D3). Both follow from one reading: the offset *before* a change holds until the local clock has passed the later of
-its two readings. So a zone is a sorted list of local thresholds, written as a balanced CASE: a few comparisons per row.
+its two readings. So a zone is a sorted list of local thresholds, which is looked up for each row.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
-from sqlglot import exp
-
-from crosswalk.engine.template import Node, number, render, sql, text
+from crosswalk.engine.template import Node, cast, number, sql, text
 
 _FIRST_YEAR, _LAST_YEAR = 1840, 2100
 _MICROSECONDS = 1_000_000
+_UNIT = 31_557_600 * _MICROSECONDS
 # Wide enough to be quick, narrow enough that no zone changed back within it.
 _STEP = 3 * 86_400
 
@@ -53,7 +54,7 @@ def to_utc(local: Node, zone_name: str) -> Node:
     if zone_name in ("UTC", "Etc/UTC"):
         return local.copy()
     thresholds, offsets = transitions(zone_name)
-    near = sql("$local - $offset", local=local, offset=_tree(local, thresholds, offsets))
+    near = sql("$local - $offset", local=local, offset=_lookup(local, thresholds, offsets))
     end = int(datetime(_LAST_YEAR, 1, 1, tzinfo=UTC).timestamp())
     if not thresholds or end - thresholds[-1] > 2 * 366 * 86_400:
         return near
@@ -66,22 +67,44 @@ def to_utc(local: Node, zone_name: str) -> Node:
     )
 
 
-def _tree(local: Node, thresholds: tuple[int, ...], offsets: tuple[int, ...]) -> Node:
-    """The offset in microseconds: one comparison per level.
+def _lookup(local: Node, thresholds: tuple[int, ...], offsets: tuple[int, ...]) -> Node:
+    """The offset in microseconds.
 
-    Several hundred comparisons of one column with whole numbers: printed at once, for as many nodes would take a second to
-    copy and print.
+    A unit of time (about a year) tells how many thresholds lie before it; those within it are compared one by one. The lists
+    are constants that the engine reads once, whatever their length.
     """
-    column = render(local)
+    if not thresholds:
+        return number(offsets[0] * _MICROSECONDS)
+    marks = [threshold * _MICROSECONDS for threshold in thresholds]
+    first, last = marks[0] // _UNIT, marks[-1] // _UNIT
+    before = [bisect_left(marks, unit * _UNIT) for unit in range(first, last + 2)]
+    most = max(high - low for low, high in pairwise(before))
+    passed = sql(
+        "list_extract($before, (greatest(least(($local - $first) // $unit, $last), 0))::INTEGER + 1)",
+        before=_numbers(before, "INTEGER"),
+        local=local,
+        unit=number(_UNIT),
+        first=number(first * _UNIT),
+        last=number(len(before) - 1),
+    )
+    position = sql("$passed + 1", passed=passed)
+    listed = _numbers([*marks, *[2**62] * (most + 1)], "BIGINT")
+    for step in range(1, most + 1):
+        within = sql(
+            "($local >= list_extract($marks, $passed + $step))::INTEGER",
+            local=local,
+            marks=listed,
+            passed=passed,
+            step=number(step),
+        )
+        position = sql("$position + $within", position=position, within=within)
+    shifts = _numbers([offset * _MICROSECONDS for offset in offsets], "BIGINT")
+    return sql("list_extract($shifts, $position)", shifts=shifts, position=position)
 
-    def branch(low: int, high: int) -> str:
-        if low == high:
-            return str(offsets[low] * _MICROSECONDS)
-        middle = (low + high) // 2
-        before, after = branch(low, middle), branch(middle + 1, high)
-        return f"CASE WHEN {column} < {thresholds[middle] * _MICROSECONDS} THEN {before} ELSE {after} END"
 
-    return exp.Paren(this=exp.Var(this=branch(0, len(thresholds))))
+def _numbers(values: Sequence[int], kind: str) -> Node:
+    """A constant list."""
+    return cast(text(str(list(values))), f"{kind}[]")
 
 
 def _far(local: Node, zone_name: str) -> Node:
