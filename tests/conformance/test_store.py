@@ -75,7 +75,11 @@ def test_a_run_is_recorded_with_its_goals_in_the_order_they_ended(store: Store) 
     assert (run["state"], run["error"]) == ("failed", "a_second failed")
     assert run["started_at"].endswith("Z")
     assert run["finished_at"] >= run["started_at"]
-    assert run["goals"][0] == {"goal": "z_first", "state": "done", "counts": {"rows_read": 3}, "warnings": ["é"]}
+    assert run["goals"][0] == {
+        "goal": "z_first",
+        "state": "done",
+        "result": {"counts": {"rows_read": 3}, "warnings": ["é"]},
+    }
     assert [goal["goal"] for goal in run["goals"]] == ["z_first", "a_second"]
 
 
@@ -92,7 +96,7 @@ def test_the_last_result_of_a_goal_wins(store: Store) -> None:
     store.begin_run("run-1", "webshop", "apply", "cli", "hash")
     store.save_goal_run("run-1", "orders", "failed", {"counts": {"rows_read": 1}})
     store.save_goal_run("run-1", "orders", "done", {"counts": {"rows_read": 2}})
-    assert store.run("run-1")["goals"] == [{"goal": "orders", "state": "done", "counts": {"rows_read": 2}}]
+    assert store.run("run-1")["goals"] == [{"goal": "orders", "state": "done", "result": {"counts": {"rows_read": 2}}}]
 
 
 def test_an_unknown_run_is_none(store: Store) -> None:
@@ -107,7 +111,7 @@ def test_runs_come_newest_first_of_one_connection_or_of_all(store: Store) -> Non
     assert [run["run_id"] for run in store.runs()] == ["run-4", "run-3", "run-2", "run-1", "run-0"]
     assert [run["run_id"] for run in store.runs("webshop")] == ["run-3", "run-1"]
     newest = store.runs(limit=1)
-    assert [(run["run_id"], [goal["number"] for goal in run["goals"]]) for run in newest] == [("run-4", [4])]
+    assert [(run["run_id"], [goal["result"]["number"] for goal in run["goals"]]) for run in newest] == [("run-4", [4])]
 
 
 def test_only_the_first_caller_may_send_the_mail(store: Store, store_uri: str) -> None:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from crosswalk.core.errors import FatalError
-from crosswalk.store.backend import Backend, RowStatement
+from crosswalk.store.backend import Backend, RowStatement, in_order
 from crosswalk.store.base import Applied, Batch, FileRecord, Moved
 from crosswalk.store.ledger import Ledger
 
@@ -18,19 +18,19 @@ INSERT_PROFILE = RowStatement(
     "profile_insert",
     {"profile_id": "text", "properties": "json", "at": "int"},
     "INSERT INTO profile (profile_id, version, properties, created_at, modified_at) "
-    "SELECT {profile_id}, 1, {properties}, {at}, {at} {rows} WHERE true ON CONFLICT (profile_id) DO NOTHING",
+    "{select} {profile_id}, 1, {properties}, {at}, {at} {rows} ON CONFLICT (profile_id) DO NOTHING",
 )
 UPDATE_PROFILE = RowStatement(
     "profile_update",
     {"profile_id": "text", "version": "int", "properties": "json", "at": "int"},
-    "UPDATE profile SET version = {version} + 1, properties = {properties}, modified_at = {at} {rows} "
+    "UPDATE profile SET version = {version} + 1, properties = {properties}, modified_at = {at} {from} "
     "WHERE profile.profile_id = {profile_id} AND profile.version = {version} AND profile.replaced_by IS NULL",
 )
 LOG_CHANGE = RowStatement(
     "change",
     {"batch_no": "int", "profile_id": "text", "version": "int", "outcome": "text", "changes": "json"},
     "INSERT INTO change_log (batch_no, profile_id, version, kind, changes) "
-    "SELECT {batch_no}, {profile_id}, {version} + 1, {outcome}, {changes} {rows}",
+    "{select} {batch_no}, {profile_id}, {version} + 1, {outcome}, {changes} {rows}",
 )
 _IDENTIFIER = {"property_id": "text", "value": "text", "profile_id": "text"}
 REMOVE_IDENTIFIER = RowStatement(
@@ -44,14 +44,14 @@ ADD_IDENTIFIER = RowStatement(
     "identifier_add",
     _IDENTIFIER,
     "INSERT INTO profile_identifier (property_id, value, profile_id) "
-    "SELECT {property_id}, {value}, {profile_id} {rows} WHERE true ON CONFLICT (property_id, value) DO UPDATE "
+    "{select} {property_id}, {value}, {profile_id} {rows} ON CONFLICT (property_id, value) DO UPDATE "
     "SET profile_id = excluded.profile_id WHERE profile_identifier.profile_id = excluded.profile_id",
 )
 KEEP_ROW_STATE = RowStatement(
     "row_state",
     {"goal_id": "int", "row_key": "blob", "row_hash": "blob", "profile_id": "text", "amounts": "text"},
     "INSERT INTO row_state (goal_id, row_key, row_hash, profile_id, amounts) "
-    "SELECT {goal_id}, {row_key}, {row_hash}, {profile_id}, {amounts} {rows} WHERE true "
+    "{select} {goal_id}, {row_key}, {row_hash}, {profile_id}, {amounts} {rows} "
     "ON CONFLICT (goal_id, row_key) DO UPDATE SET row_hash = excluded.row_hash, profile_id = excluded.profile_id, "
     "amounts = excluded.amounts",
 )
@@ -59,7 +59,7 @@ LOG_CONSENT = RowStatement(
     "consent",
     {"batch_no": "int", "profile_id": "text", "objective": "text", "state": "text", "file": "text", "line": "int"},
     "INSERT INTO consent_log (batch_no, profile_id, objective, state, file, line) "
-    "SELECT {batch_no}, {profile_id}, {objective}, {state}, {file}, {line} {rows}",
+    "{select} {batch_no}, {profile_id}, {objective}, {state}, {file}, {line} {rows}",
 )
 QUARANTINE_COLUMNS = {
     "row_id": "int",
@@ -76,14 +76,14 @@ SET_ASIDE = RowStatement(
     "set_aside",
     {"run_id": "text", "goal": "text", **QUARANTINE_COLUMNS},
     "INSERT INTO quarantine (run_id, goal, row_id, file, line, field, stage, scope, reason, message, raw) "
-    "SELECT {run_id}, {goal}, {row_id}, {file}, {line}, {field}, {stage}, {scope}, {reason}, {message}, {raw} {rows}",
+    "{select} {run_id}, {goal}, {row_id}, {file}, {line}, {field}, {stage}, {scope}, {reason}, {message}, {raw} {rows}",
 )
 _FILE = {"path": "text", "size": "int", "modified": "int", "sha256": "text", "role": "text"}
 KEEP_FILE = RowStatement(
     "file",
     {"goal_id": "int", **_FILE, "seen_at": "real"},
     "INSERT INTO source_file (goal_id, path, size, modified, sha256, seen_at, role) "
-    "SELECT {goal_id}, {path}, {size}, {modified}, {sha256}, {seen_at}, {role} {rows} WHERE true "
+    "{select} {goal_id}, {path}, {size}, {modified}, {sha256}, {seen_at}, {role} {rows} "
     "ON CONFLICT (goal_id, path) DO UPDATE SET size = excluded.size, modified = excluded.modified, "
     "sha256 = excluded.sha256, seen_at = excluded.seen_at, role = excluded.role",
 )
@@ -91,7 +91,7 @@ LOG_FILE = RowStatement(
     "batch_file",
     {"batch_no": "int", **_FILE},
     "INSERT INTO batch_file (batch_no, path, size, modified, sha256, role) "
-    "SELECT {batch_no}, {path}, {size}, {modified}, {sha256}, {role} {rows}",
+    "{select} {batch_no}, {path}, {size}, {modified}, {sha256}, {role} {rows}",
 )
 _ONE = pa.schema([("one", pa.int64())])
 _QUARANTINE = pa.schema(
@@ -170,7 +170,7 @@ class Changes(Ledger):
         inserts = self._db.sink(INSERT_PROFILE, {"at": now})
         updates = self._db.sink(UPDATE_PROFILE, {"at": now})
         log = self._db.sink(LOG_CHANGE, {"batch_no": number})
-        for planned in batch.profiles():
+        for planned in in_order(batch.profiles(), "profile_id"):
             outcome = planned.column("outcome")
             inserts.write(planned.filter(pc.equal(outcome, "created")))
             updates.write(planned.filter(pc.equal(outcome, "updated")))
@@ -198,16 +198,16 @@ class Changes(Ledger):
 
     def _write_identifiers(self, batch: Batch) -> None:
         """Removals first, so that a value can pass from one profile to another within a batch."""
-        self._db.sink(REMOVE_IDENTIFIER).write_all(_with_action(batch.identifiers(), "remove"))
+        self._db.sink(REMOVE_IDENTIFIER).write_all(_identifiers(batch, "remove"))
         adds = self._db.sink(ADD_IDENTIFIER)
-        written = adds.write_all(_with_action(batch.identifiers(), "add"))
+        written = adds.write_all(_identifiers(batch, "add"))
         taken = adds.rows - written
         if taken:
-            _refuse_ambiguous(_with_action(batch.identifiers(), "add"))
+            _refuse_ambiguous(_identifiers(batch, "add"))
             raise _OvertakenError("identifier", taken)
 
     def _write_row_state(self, batch: Batch) -> None:
-        self._db.sink(KEEP_ROW_STATE, {"goal_id": batch.goal_id}).write_all(batch.row_state())
+        self._db.sink(KEEP_ROW_STATE, {"goal_id": batch.goal_id}).write_all(in_order(batch.row_state(), "row_key"))
 
     def _write_consent(self, batch: Batch, number: int) -> None:
         self._db.sink(LOG_CONSENT, {"batch_no": number}).write_all(batch.consent())
@@ -258,8 +258,9 @@ class Changes(Ledger):
         )
 
 
-def _with_action(batches: Iterable[pa.RecordBatch], action: str) -> Iterable[pa.RecordBatch]:
-    return (batch.filter(pc.equal(batch.column("action"), action)) for batch in batches)
+def _identifiers(batch: Batch, action: str) -> Iterable[pa.RecordBatch]:
+    chosen = (rows.filter(pc.equal(rows.column("action"), action)) for rows in batch.identifiers())
+    return in_order(chosen, "property_id", "value")
 
 
 def _refuse_ambiguous(adds: Iterable[pa.RecordBatch]) -> None:

@@ -37,7 +37,9 @@ class PostgresSink(Sink):
             name: f"CAST(s.{name} AS json)" if kind == "json" else f"s.{name}"
             for name, kind in statement.columns.items()
         }
-        where = {"rows": f"FROM pg_temp.{self._table} s", "using": f"USING pg_temp.{self._table} s"}
+        source = f"pg_temp.{self._table} s"
+        where = {"select": "SELECT", "rows": f"FROM {source} WHERE true"}
+        where |= {"from": f"FROM {source}", "using": f"USING {source}"}
         self._sql = statement.sql.format_map({**backend.tokens, **values, **where})
         self._made = False
 

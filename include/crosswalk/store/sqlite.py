@@ -25,6 +25,10 @@ READ_ROWS = 20_000
 SENTINELS = {"string": "''", "int64": "0", "double": "0.0", "binary": "x''"}
 
 
+# VALUES and not SELECT: a statement that could write several rows keeps an undo journal of its own.
+_ROW_WORDS = {"select": "VALUES (", "rows": ")", "from": "", "using": ""}
+
+
 class SqliteSink(Sink):
     """Runs the statement once for each row that it is given."""
 
@@ -32,7 +36,7 @@ class SqliteSink(Sink):
         super().__init__(statement, constants)
         self._backend = backend
         places = {name: f"?{number}" for number, name in enumerate(statement.columns, start=1)}
-        self._sql = statement.sql.format_map({**backend.tokens, **places, "rows": "", "using": ""})
+        self._sql = statement.sql.format_map({**backend.tokens, **places, **_ROW_WORDS})
         self._changed = 0
 
     def _write(self, batch: pa.RecordBatch) -> None:
@@ -66,7 +70,7 @@ class SqliteBackend(Backend):
         "now": "CAST(unixepoch('subsec') * 1000 AS INTEGER)",
     }
 
-    def __init__(self, path: Path, *, wait_seconds: int = 60, cache_mb: int = 64) -> None:
+    def __init__(self, path: Path, *, wait_seconds: int = 60, cache_mb: int = 128) -> None:
         super().__init__()
         self.path = path
         self._wait_seconds = wait_seconds
