@@ -80,11 +80,11 @@ shapes = [
     b"a,b\\n1," + b"x" * 10_000_000 + b"\\n",
     b"a,b\\n1,2\\n" + b"," * 10_000_000,
     b"," * 10_000_000 + b"\\n1,2\\n",
-    b'a,b\\n1,"' + b"x\\n" * 5_000_000,
-    b"a,b\\n" + b'1,"\\n' * 2_500_000,
-    b"a,b\\n" + b"\\xff,1\\n2,\\xfe\\n3,4\\n5,6\\n" * 500_000,
+    b'a,b\\n1,"' + b"a line of the open cell\\n" * 400_000,
+    b"a,b\\n" + b'a cell of some length,"\\n' * 400_000,
+    b"a,b\\n" + b"a cell of some length\\xff,1\\n" * 40 + b"a cell of some length,1\\n" * 400_000,
 ]
-with open_session(folder / "engine", memory_mb=256, threads=2) as session:
+with open_session(folder / "engine", memory_mb=200, threads=2) as session:
     for data in shapes[int(sys.argv[2])::2]:
         (folder / "f.csv").write_bytes(data)
         try:

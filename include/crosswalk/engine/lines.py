@@ -46,6 +46,7 @@ class LineSource:
         self._name = name
         self._tail = b""
         self._ended = False
+        self._done = False
         self._held: list[str] = []
         self._held_long: list[int] = []
         self._read = 0
@@ -74,22 +75,20 @@ class LineSource:
 
     def fill(self) -> bool:
         """Read the next block and append its lines; False at the end of the text."""
-        if self._ended:
+        if self._done:
             return False
         if self.pos:
             del self.lines[: self.pos]
             self.base += self.pos
             self.pos = 0
-        while not self._ended:
+        before = len(self.lines)
+        while len(self.lines) == before and not self._done:
             block, long = self._block()
             if block or long:
-                before = len(self.lines)
                 self._append(block, long)
-                if len(self.lines) > before:
-                    return True
             elif self._ended:
                 self._end()
-        return False
+        return len(self.lines) > before
 
     def _block(self) -> tuple[bytes, bool]:
         """The next bytes that are whole lines, or the beginning of one overlong line."""
@@ -102,8 +101,7 @@ class LineSource:
             self._tail = data
             if len(data) > MAX_LINE:
                 return self._skip_long(), True
-        self._ended = True
-        block, self._tail = self._tail, b""
+        block, self._tail, self._ended = self._tail, b"", True
         return block, False
 
     def _skip_long(self) -> bytes:
@@ -177,8 +175,13 @@ class LineSource:
         return held[:at]
 
     def _end(self) -> None:
+        """What is still held back is the footer, except for lines that belong to the preamble and the header."""
+        self._done = True
         if self._read < SHARE_OF:
             self._check_share()
-        self.footer_blanks = sum(1 for line in self._held if not line.strip("\r\n"))
-        self.footers = len(self._held) - self.footer_blanks
-        self._held = []
+        first = self._read - len(self._held) + 1
+        head = max(self._dialect.skip_lines + self._dialect.header_rows + 1 - first, 0)
+        self.lines += self._held[:head]
+        rest, self._held = self._held[head:], []
+        self.footer_blanks = sum(1 for line in rest if not line.strip("\r\n"))
+        self.footers = len(rest) - self.footer_blanks

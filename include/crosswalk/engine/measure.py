@@ -71,14 +71,15 @@ class PlainCheck:
         """Whether these lines, the last one ended, are in plain order."""
         if b"\0" in block or not self._is_text(block) or self._repeats_header(block):
             return False
-        if (b"\r" in block or self.line_end != b"\n") and not self._ends_alike(block):
-            return False
         if self._quote and self._quote in block:
             return self._in_order(np.frombuffer(block, np.uint8))
         marks = block.translate(None, self._others)
         return marks == self._record * marks.count(b"\n")
 
-    def _ends_alike(self, block: bytes) -> bool:
+    def ends_alike(self, block: bytes) -> bool:
+        """Whether all these lines, the last one ended, end as the first line of the file does."""
+        if b"\r" not in block:
+            return self.line_end == b"\n"
         returns = block.count(b"\r")
         return self.line_end == b"\r\n" and returns == block.count(b"\r\n") == block.count(b"\n")
 
@@ -155,12 +156,17 @@ def measure(chunks: Iterator[bytes], skip: int, check: PlainCheck | None) -> Mea
             plain = len(chunk) < BLOCK // 2  # a line that fills a whole chunk may be overlong
             continue
         block, tail = tail + chunk[:at], chunk[at:]
-        left, block = _drop_lines(block, left)
-        plain = not block or check(block)
+        plain, left = _is_plain(check, block, left)
     if tail and plain and check is not None:
-        left, block = _drop_lines(tail + check.line_end, left)
-        plain = not block or check(block)
+        plain, left = _is_plain(check, tail + check.line_end, left)
     return Measure(lines + (last not in (b"", b"\n", b"\r")), plain)
+
+
+def _is_plain(check: PlainCheck, block: bytes, skip: int) -> tuple[bool, int]:
+    if not check.ends_alike(block):
+        return False, skip
+    left, rest = _drop_lines(block, skip)
+    return not rest or check(rest), left
 
 
 def _drop_lines(block: bytes, count: int) -> tuple[int, bytes]:
