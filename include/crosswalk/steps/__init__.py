@@ -174,7 +174,7 @@ def _keep_quarantine(context: RunContext, goal: str | None) -> None:
 
     folder = context.goal_folder(context.goal(goal))
     with open_session(folder.temporary, memory_mb=256) as session:
-        rows = session.execute(f"SELECT * FROM read_parquet({literal(folder.plan / 'quarantine.parquet')})")
+        rows = session.sql(f"SELECT * FROM read_parquet({literal(folder.plan / 'quarantine.parquet')})")
         context.store.save_quarantine(context.run_id, goal or "", rows.to_arrow_reader(BATCH_ROWS))
 
 

@@ -89,6 +89,6 @@ def _commit(context: RunContext, folder: GoalFolder, lease: Lease) -> Applied | 
 def _reader(session: Session, path: Path) -> Callable[[], pa.RecordBatchReader]:
     def read() -> pa.RecordBatchReader:
         cursor = session.cursor()
-        return cursor.execute(f"SELECT * FROM read_parquet({literal(path)})").to_arrow_reader(BATCH_ROWS)
+        return cursor.sql(f"SELECT * FROM read_parquet({literal(path)})").to_arrow_reader(BATCH_ROWS)
 
     return read
