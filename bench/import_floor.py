@@ -37,14 +37,15 @@ def main(folder: Path) -> None:
     con.execute(
         f"""COPY (
             WITH joined AS (
-                SELECT row_number() OVER () AS record, o.*, p.first_name, p.customer_id, p.newsletter, r.category, r.brand,
-                       z.city, z.region
-                FROM {orders} o LEFT JOIN {profiles} p ON lower(trim(o.email)) = p.email
+                SELECT row_number() OVER () AS record, o.*, p.first_name, p.customer_id, p.newsletter, r.category,
+                       r.brand, z.city, z.region
+                FROM {orders} o LEFT JOIN {profiles} p ON trim(o.email) = p.email
                 LEFT JOIN {products} r ON r.sku = o.sku LEFT JOIN {postal} z ON z.zip = p.zip
             ), typed AS (
                 SELECT *, lower(trim(email)) AS email_value, try_cast(quantity AS INTEGER) AS quantity_value,
                        try_cast(replace(unit_price, ',', '.') AS DECIMAL(18, 4)) AS price_value,
-                       epoch_ms(timezone('Europe/Brussels', try_strptime(ordered_at, '%d/%m/%Y %H:%M:%S'))) AS ordered_value
+                       epoch_ms(timezone('Europe/Brussels', try_strptime(ordered_at, '%d/%m/%Y %H:%M:%S')))
+                           AS ordered_value
                 FROM joined
             )
             SELECT *, list_filter([
@@ -52,8 +53,8 @@ def main(folder: Path) -> None:
                        CASE WHEN unit_price <> '' AND price_value IS NULL THEN 'unit_price' END,
                        CASE WHEN ordered_at <> '' AND ordered_value IS NULL THEN 'ordered_at' END], x -> x IS NOT NULL)
                        AS failed,
-                   unhex(md5(concat_ws(chr(31), order_id, ordered_at, email, sku, quantity, unit_price, status, first_name,
-                                       category, brand, city, region))) AS row_hash
+                   unhex(md5(concat_ws(chr(31), order_id, ordered_at, email, sku, quantity, unit_price, status,
+                                       first_name, category, brand, city, region))) AS row_hash
             FROM typed
         ) TO '{folder}/floor.parquet' (FORMAT parquet, COMPRESSION snappy)"""
     )

@@ -24,7 +24,8 @@ def generate(folder: Path, rows: int) -> None:
             SELECT 'O' || lpad(i::VARCHAR, 9, '0') AS order_id,
                    strftime(TIMESTAMP '2023-01-01' + to_seconds((hash(i, 6) % 100000000)::BIGINT), '%d/%m/%Y %H:%M:%S')
                        AS ordered_at,
-                   CASE WHEN hash(i, 9) % 10 = 0 THEN upper('user' || (hash(i, 2) % {people * 105 // 100}) || '@example.org')
+                   CASE WHEN hash(i, 9) % 10 = 0
+                        THEN 'USER' || (hash(i, 2) % {people * 105 // 100}) || '@EXAMPLE.ORG'
                         ELSE 'user' || (hash(i, 2) % {people * 105 // 100}) || '@example.org' END AS email,
                    'S' || (hash(i, 1) % {products * 105 // 100}) AS sku,
                    1 + hash(i, 3) % 9 AS quantity,
