@@ -38,8 +38,8 @@ def preview_dates(
         samples: how many distinct values to show; those that do not match come first.
 
     Returns:
-        ``samples``: list of ``value``, ``parsed`` (ISO 8601 in UTC, or None) and ``rows``; and the counts of rows
-        ``matching``, ``not_matching`` and ``empty``.
+        ``samples``: list of ``text``, ``parsed`` (ISO 8601 in UTC, or None) and ``rows``; and the counts of rows
+        ``checked``, ``matching``, ``not_matching`` and ``empty``.
     """
     from crosswalk.engine.functions import parse_datetime
 
@@ -60,7 +60,8 @@ def preview_dates(
     session.execute("DROP TABLE date_preview")
     matching, not_matching = counts or (0, 0)
     return {
-        "samples": [{"value": value, "parsed": parsed, "rows": rows} for value, parsed, rows in shown],
+        "samples": [{"text": value, "parsed": parsed, "rows": rows} for value, parsed, rows in shown],
+        "checked": matching + not_matching,
         "matching": matching,
         "not_matching": not_matching,
         "empty": staged.rows - matching - not_matching,
