@@ -155,6 +155,8 @@ class _Job:
             rows, quarantined = self._by_splitter()
             buckets = self.splitter.buckets
         if buckets.total != found.lines:
+            self.out.unlink(missing_ok=True)
+            self.quarantine.unlink(missing_ok=True)
             raise FatalError(
                 f"{found.lines} lines were counted but {buckets.total} accounted for; nothing of the file is taken.",
                 remedy="Keep the file and report it: the reader has a fault.",
@@ -201,6 +203,9 @@ class _Job:
 
     def _by_engine(self, found: Measure, before: int) -> int | None:
         """Rows written by the engine's reader; None when it does not see exactly the lines that were counted."""
+        ordered = self.session.execute("SELECT current_setting('preserve_insertion_order')").fetchone()
+        if ordered != (True,):
+            return None  # records could not be numbered
         names = [f"c{i}" for i in range(self.header.width)]
         typed = ", ".join(f"'{name}': 'VARCHAR'" for name in names)
         chosen = [f"{self._cell(f'c{i}')} AS {identifier(self.header.columns[i])}" for i in self.positions]

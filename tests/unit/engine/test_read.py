@@ -12,7 +12,7 @@ from crosswalk.config.connection import Format
 from crosswalk.core.errors import ConfigError, FatalError, RejectedError
 from crosswalk.engine import read as reader
 from crosswalk.engine.read import LocalFile, read_header
-from crosswalk.engine.session import Session
+from crosswalk.engine.session import Session, open_session
 from crosswalk.engine.splitter import Buckets
 from tests.unit.engine.reading import stage
 
@@ -130,7 +130,7 @@ def test_a_million_columns_are_refused_and_ten_thousand_are_not(session: Session
 
 
 def test_a_name_or_header_without_end_is_refused(session: Session, tmp_path: Path) -> None:
-    for data in (b"x" * 5_000 + b",b\n1,2\n", b"x," * 1_500_000 + b"\n", b'a,"' + b"x\n" * 900_000):
+    for data in (b"x" * 5_000 + b",b\n1,2\n", b"x," * 1_500_000 + b"\n", b'a,"' + b"xxxxxxxxx\n" * 120_000):
         with pytest.raises(RejectedError) as caught:
             stage(session, tmp_path, data)
         assert caught.value.code in ("header_too_long", "header")
@@ -143,6 +143,15 @@ def test_a_difference_in_the_count_of_lines_stops_everything(
     with pytest.raises(FatalError) as caught:
         stage(session, tmp_path, b"a,b\n1,2\n")
     assert caught.value.code == "accounting"
+    assert not (tmp_path / "rows.parquet").exists()
+
+
+def test_an_engine_that_does_not_keep_the_order_is_not_used(tmp_path: Path) -> None:
+    data = b"a,b\n" + b"".join(b"%d,x\n" % i for i in range(130_000))
+    with open_session(tmp_path / "engine", ordered=False) as unordered:
+        result = stage(unordered, tmp_path, data)
+    assert [int(row[0]) for row in result.rows] == list(range(130_000))
+    assert result.lines[-1] == 130_001
 
 
 def test_an_engine_that_loses_a_row_is_not_believed(
