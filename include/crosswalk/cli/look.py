@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,7 @@ def _check(options: argparse.Namespace, output: Output) -> int:
     for item in chosen:
         output.progress(f"checking {item.name}")
         own = check_connection(item, tenant, [other for other in beside if other.name != item.name])
+        own += _check_processors(item)
         if not options.offline and not _has_errors(own):
             from crosswalk.steps.inspect import check_online
 
@@ -70,6 +72,20 @@ def _check(options: argparse.Namespace, output: Output) -> int:
         links[item.name] = [vars(state) for goal in item.model.goals for state in link_states(goal)]
     _show_check(output, findings, links)
     return 2 if _has_errors(findings) else 0
+
+
+def _check_processors(item: LoadedConnection) -> list[Finding]:
+    """Problems of the goals' processors, which only the processors themselves can tell."""
+    from crosswalk.processors import parse_processors
+
+    findings: list[Finding] = []
+    for goal in item.model.goals:
+        try:
+            parse_processors(goal)
+        except ConfigError as error:
+            own = error.findings or [Finding("error", error.code, str(error))]
+            findings += [replace(finding, file=finding.file or str(item.path)) for finding in own]
+    return findings
 
 
 def _has_errors(findings: list[Finding]) -> bool:

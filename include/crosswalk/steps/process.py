@@ -28,6 +28,7 @@ def process(context: RunContext, goal_name: str | None) -> StepResult:
             out=folder.processed,
             quarantine=folder.quarantine / "process.parquet",
             now_ms=int(context.clock() * 1000),
+            sources=read_json(folder.sources)["sources"],
         )
     summary = {
         "rows_in": result.rows_in,
