@@ -70,10 +70,12 @@ def test_airflow_preloads_through_the_file_in_its_home(tmp_path: Path) -> None:
     program = (
         "import sys, threading; sys.argv = ['airflow', 'scheduler']\n"
         "import airflow_local_settings\n"
+        "from crosswalk.airflow_settings import _PRELOADED\n"
+        "print([name for name in _PRELOADED if name not in sys.modules])\n"
         "print(sorted({'duckdb', 'pandas', 'pyarrow', 'crosswalk.steps.join'} & set(sys.modules)))\n"
         "print([t.name for t in threading.enumerate() if t is not threading.main_thread()])\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(tmp_path / "home" / "config")}
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == ["['crosswalk.steps.join', 'duckdb', 'pandas', 'pyarrow']", "[]"]
+    assert done.stdout.splitlines() == ["[]", "['crosswalk.steps.join', 'duckdb', 'pandas', 'pyarrow']", "[]"]

@@ -7,6 +7,7 @@ its reason, an error stays what it is so that the retry policy can tell "try aga
 
 from __future__ import annotations
 
+import logging
 import traceback
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from crosswalk.steps import RunContext, RunRequest, StepResult
 
 TRIGGERS = {"scheduled": "scheduled", "manual": "manual", "asset_triggered": "asset", "backfill": "scheduled"}
+# Libraries that tell every detail of their work at info level.
+_CHATTY = ("asyncssh", "sqlglot")
 _NETWORK = (ConnectionError, TimeoutError)
 
 
@@ -138,6 +141,8 @@ class StepOperator(BaseOperator):
     def _run(self, context: Context) -> StepResult:
         from crosswalk.steps import open_run
 
+        for library in _CHATTY:
+            logging.getLogger(library).setLevel(logging.WARNING)
         request = request_of(
             context,
             connection_file=self.connection_file,
