@@ -217,7 +217,7 @@ def _status(options: argparse.Namespace, output: Output) -> int:
 
 
 def _profile(options: argparse.Namespace, output: Output) -> int:
-    from crosswalk.engine.functions import normalize_identifier
+    from crosswalk.engine.identifiers import normalize_identifier
 
     name, separator, value = options.identifier.partition("=")
     tenant = load_tenant(find_tenant_folder()).model

@@ -22,17 +22,13 @@ Reasons of refusal: ``too_long``, ``invalid_email``, ``invalid_number``, ``inval
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from uuid import UUID
 
 import sqlglot
 from sqlglot import exp
 
-from crosswalk.config.tenant import Property
-from crosswalk.engine.session import open_session
 from crosswalk.engine.template import Node, any_of, call, cast, name, number, render, sql, text, try_cast
 from crosswalk.engine.zones import to_utc
 
@@ -402,18 +398,3 @@ def uuid5(namespace: UUID, content: Node) -> Node:
         "translate(hex[17], '0123456789abcdef', '89ab89ab89ab89ab'), hex[18:20], '-', hex[21:32]))[1]",
         digest=digest,
     )
-
-
-def normalize_identifier(definition: Property, value: str) -> str:
-    """The normalised form of an identifier value a person typed; the trimmed text itself when it is no valid value."""
-    from crosswalk.engine.values import ValueReader
-
-    reader = ValueReader.of_property(definition)
-    with tempfile.TemporaryDirectory() as folder, open_session(Path(folder), threads=1) as session:
-        query = sql(
-            "SELECT $value, cell FROM (SELECT $clean AS cell)",
-            value=reader.text_of(sql("cell")),
-            clean=clean(text(value)),
-        )
-        row = session.execute(render(query)).fetchone()
-    return str(row[0] if row and row[0] is not None else row[1] if row else value)
