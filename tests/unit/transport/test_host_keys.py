@@ -237,7 +237,9 @@ def test_the_refusal_of_an_unknown_key_shows_it_and_what_to_run() -> None:
     assert "crosswalk trust shop" in error.remedy
 
 
-@pytest.mark.parametrize(("source", "has"), [("store", "crosswalk trust shop"), ("host_key", OTHER.text)])
+@pytest.mark.parametrize(
+    ("source", "has"), [("store", "crosswalk trust shop"), ("host_key", OTHER.text)], ids=["store", "host_key"]
+)
 def test_the_refusal_of_another_key_shows_both(source: str, has: str) -> None:
     if source == "store":
         trust_host_key(details(), ED.text)
