@@ -213,3 +213,13 @@ def test_a_guard_holds_the_whole_goal(shop: Shop) -> None:
     assert run["state"] == "held"
     assert "max_created allows 4" in run["by_goal"]["people"]["result"]["reason"]
     assert shop.values("p1@example.org") is None
+
+
+def test_a_goal_or_connection_that_is_off_is_left_alone_with_the_reason(shop: Shop) -> None:
+    shop.put("people.csv", rows(2))
+    shop.connection(PLAIN + "    enabled: false\n")
+    assert shop.run()["state"] == "skipped"
+    shop.connection(PLAIN, head="enabled: false")
+    run = shop.run()
+    assert run["state"] == "skipped"
+    assert shop.values("p1@example.org") is None

@@ -30,7 +30,10 @@ def authenticate(context: RunContext, goal: str | None = None) -> StepResult:
     context.store.begin_run(context.run_id, context.name, request.mode, request.trigger, context.loaded.fingerprint)
     goals = [goal for goal in context.connection.goals if context.wants(goal)]
     if not goals:
-        return StepResult(state="skipped", reason="No goal of this connection is switched on.")
+        off = "No goal of this connection is switched on."
+        return StepResult(
+            state="skipped", reason=off if context.connection.enabled else "The connection is switched off."
+        )
     with context.connector() as connector:
         rights = connector.check(goals, try_writing=context.writes)
     missing = [right for right in rights if not right.ok]

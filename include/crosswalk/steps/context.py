@@ -133,8 +133,9 @@ class RunContext:
             ) from None
 
     def wants(self, goal: Goal) -> bool:
-        """Whether this run includes the goal."""
-        return goal.enabled and (not self.request.goals or goal.name in self.request.goals)
+        """Whether this run includes the goal: connection and goal are on, and the goal was asked for."""
+        asked = not self.request.goals or goal.name in self.request.goals
+        return self.connection.enabled and goal.enabled and asked
 
     def goal_folder(self, goal: Goal) -> GoalFolder:
         """The staging folder of one goal of this run."""

@@ -61,7 +61,7 @@ def report(context: RunContext, goal: str | None = None, *, crash: str | None = 
 def remove_old_runs(folder: Path) -> None:
     """Delete staging folders of runs that nobody touched for ``CROSSWALK_STAGING_DAYS`` (7) days."""
     oldest = time.time() - float(os.environ.get("CROSSWALK_STAGING_DAYS", "7")) * 86_400
-    for run in folder.iterdir():
+    for run in folder.iterdir() if folder.is_dir() else ():
         if run.is_dir() and run.stat().st_mtime < oldest:
             shutil.rmtree(run, ignore_errors=True)
 

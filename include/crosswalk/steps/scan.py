@@ -38,7 +38,8 @@ def scan(context: RunContext, goal_name: str | None) -> StepResult:
     """
     goal = context.goal(goal_name)
     if not context.wants(goal):
-        reason = "is switched off" if not goal.enabled else "is not among the goals of this run"
+        off = not goal.enabled or not context.connection.enabled
+        reason = "is switched off" if off else "is not among the goals of this run"
         return StepResult(state="skipped", reason=f'Goal "{goal.name}" {reason}.')
     if not context.writes:
         return _scan(context, goal)
