@@ -55,11 +55,14 @@ class RowStatement:
         columns: column name to kind (a key of ``KINDS``).
         sql: ``{column}`` stands for a row's value. ``INSERT ... {select} ... {rows}``, ``UPDATE ... {from} WHERE`` and
             ``DELETE ... {using} WHERE`` name where the rows come from.
+        plain_insert: the table that the rows go into as they are, where the columns are the table's: PostgreSQL copies
+            straight into it. A key that is there already is then a ``UniqueError``.
     """
 
     name: str
     columns: Mapping[str, str]
     sql: str
+    plain_insert: str | None = None
 
     @property
     def schema(self) -> pa.Schema:

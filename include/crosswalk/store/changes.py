@@ -10,15 +10,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from crosswalk.core.errors import FatalError
-from crosswalk.store.backend import Backend, RowStatement, in_order
+from crosswalk.store.backend import Backend, RowStatement, UniqueError, in_order
 from crosswalk.store.base import Applied, Batch, FileRecord, Moved
 from crosswalk.store.ledger import Ledger
 
 INSERT_PROFILE = RowStatement(
     "profile_insert",
-    {"profile_id": "text", "properties": "json", "at": "int"},
+    {"profile_id": "text", "version": "int", "properties": "json", "created_at": "int", "modified_at": "int"},
     "INSERT INTO profile (profile_id, version, properties, created_at, modified_at) "
-    "{select} {profile_id}, 1, {properties}, {at}, {at} {rows} ON CONFLICT (profile_id) DO NOTHING",
+    "{select} {profile_id}, {version}, {properties}, {created_at}, {modified_at} {rows}",
+    plain_insert="profile",
 )
 UPDATE_PROFILE = RowStatement(
     "profile_update",
@@ -28,9 +29,10 @@ UPDATE_PROFILE = RowStatement(
 )
 LOG_CHANGE = RowStatement(
     "change",
-    {"batch_no": "int", "profile_id": "text", "version": "int", "outcome": "text", "changes": "json"},
+    {"batch_no": "int", "profile_id": "text", "version": "int", "kind": "text", "changes": "json"},
     "INSERT INTO change_log (batch_no, profile_id, version, kind, changes) "
-    "{select} {batch_no}, {profile_id}, {version} + 1, {outcome}, {changes} {rows}",
+    "{select} {batch_no}, {profile_id}, {version}, {kind}, {changes} {rows}",
+    plain_insert="change_log",
 )
 _IDENTIFIER = {"property_id": "text", "value": "text", "profile_id": "text"}
 REMOVE_IDENTIFIER = RowStatement(
@@ -60,6 +62,7 @@ LOG_CONSENT = RowStatement(
     {"batch_no": "int", "profile_id": "text", "objective": "text", "state": "text", "file": "text", "line": "int"},
     "INSERT INTO consent_log (batch_no, profile_id, objective, state, file, line) "
     "{select} {batch_no}, {profile_id}, {objective}, {state}, {file}, {line} {rows}",
+    plain_insert="consent_log",
 )
 QUARANTINE_COLUMNS = {
     "row_id": "int",
@@ -77,6 +80,7 @@ SET_ASIDE = RowStatement(
     {"run_id": "text", "goal": "text", **QUARANTINE_COLUMNS},
     "INSERT INTO quarantine (run_id, goal, row_id, file, line, field, stage, scope, reason, message, raw) "
     "{select} {run_id}, {goal}, {row_id}, {file}, {line}, {field}, {stage}, {scope}, {reason}, {message}, {raw} {rows}",
+    plain_insert="quarantine",
 )
 _FILE = {"path": "text", "size": "int", "modified": "int", "sha256": "text", "role": "text"}
 KEEP_FILE = RowStatement(
@@ -92,6 +96,7 @@ LOG_FILE = RowStatement(
     {"batch_no": "int", **_FILE},
     "INSERT INTO batch_file (batch_no, path, size, modified, sha256, role) "
     "{select} {batch_no}, {path}, {size}, {modified}, {sha256}, {role} {rows}",
+    plain_insert="batch_file",
 )
 _ONE = pa.schema([("one", pa.int64())])
 _QUARANTINE = pa.schema(
@@ -119,6 +124,11 @@ class Changes(Ledger):
             return self._db.in_transaction(lambda: self._apply(batch))
         except _OvertakenError as overtaken:
             return Moved(overtaken.reasons)
+        except UniqueError:
+            appeared = self._count_existing(batch)
+            if not appeared:
+                raise
+            return Moved({"version": appeared})
 
     def _apply(self, batch: Batch) -> Applied:
         self._db.serialise()
@@ -167,20 +177,37 @@ class Changes(Ledger):
 
     def _write_profiles(self, batch: Batch, number: int, now: int) -> None:
         """One pass over the plan: new ones, changed ones, the log of both; unchanged ones are only compared."""
-        inserts = self._db.sink(INSERT_PROFILE, {"at": now})
+        inserts = self._db.sink(INSERT_PROFILE, {"version": 1, "created_at": now, "modified_at": now})
         updates = self._db.sink(UPDATE_PROFILE, {"at": now})
         log = self._db.sink(LOG_CHANGE, {"batch_no": number})
         for planned in in_order(batch.profiles(), "profile_id"):
             outcome = planned.column("outcome")
             inserts.write(planned.filter(pc.equal(outcome, "created")))
             updates.write(planned.filter(pc.equal(outcome, "updated")))
-            log.write(planned.filter(pc.not_equal(outcome, "unchanged")))
+            log.write(_log_entries(planned.filter(pc.not_equal(outcome, "unchanged"))))
             self._compare_unchanged(planned.filter(pc.equal(outcome, "unchanged")))
+        inserts.finish()
         log.finish()  # its key is what notices a plan that lists a profile twice
-        for sink in (updates, inserts):
-            missed = sink.rows - sink.finish()
-            if missed:
-                raise _OvertakenError("version", missed)
+        missed = updates.rows - updates.finish()
+        if missed:
+            raise _OvertakenError("version", missed)
+
+    def _count_existing(self, batch: Batch) -> int:
+        """How many of the profiles that the batch would create are there, after an insert of them failed."""
+
+        def work() -> int:
+            existing = 0
+            for planned in batch.profiles():
+                created = planned.filter(pc.equal(planned.column("outcome"), "created")).select(["profile_id"])
+                with self._db.staged("new_profile", created):
+                    existing += self._db.query(
+                        "SELECT count(*) AS one FROM new_profile n JOIN profile p ON p.profile_id = n.profile_id",
+                        (),
+                        _ONE,
+                    )[0]["one"]
+            return existing
+
+        return self._db.in_transaction(work)
 
     def _compare_unchanged(self, planned: pa.RecordBatch) -> None:
         """A profile that stays as it is must still be the one that was compared; it is read, not written."""
@@ -256,6 +283,17 @@ class Changes(Ledger):
         return self._db.in_transaction(
             lambda: {table: self._db.execute_counted(sql) for table, sql in statements.items()}
         )
+
+
+def _log_entries(changed: pa.RecordBatch) -> pa.RecordBatch:
+    return pa.record_batch(
+        {
+            "profile_id": changed.column("profile_id"),
+            "version": pc.add(changed.column("version"), 1),
+            "kind": changed.column("outcome"),
+            "changes": changed.column("changes"),
+        }
+    )
 
 
 def _identifiers(batch: Batch, action: str) -> Iterable[pa.RecordBatch]:

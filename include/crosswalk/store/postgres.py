@@ -44,6 +44,10 @@ class PostgresSink(Sink):
         self._made = False
 
     def _write(self, batch: pa.RecordBatch) -> None:
+        if self.statement.plain_insert:
+            with self._backend.translated(), self._backend.connection.cursor() as cursor:
+                cursor.adbc_ingest(self.statement.plain_insert, batch, mode="append", db_schema_name=SCHEMA)
+            return
         if not self._made:
             columns = ", ".join(f"{name} {COLUMN_TYPES[kind]}" for name, kind in self.statement.columns.items())
             self._backend.execute(f"CREATE TEMP TABLE {self._table} ({columns}) ON COMMIT DROP")
@@ -52,7 +56,9 @@ class PostgresSink(Sink):
             cursor.adbc_ingest(self._table, batch, mode="append", temporary=True)
 
     def finish(self) -> int:
-        """Run the statement over all rows."""
+        """Run the statement over all rows that were not copied straight into their table."""
+        if self.statement.plain_insert:
+            return self.rows
         if not self._made:
             return 0
         self._backend.execute(f"ANALYZE pg_temp.{self._table}")
