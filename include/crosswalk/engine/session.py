@@ -49,6 +49,7 @@ def open_session(
     )
     try:
         connection.execute("SET TimeZone = 'UTC'")
+        connection.execute("SET enable_progress_bar = false")  # it would write to standard output amid JSON
         yield connection
     except duckdb.OutOfMemoryException as error:
         raise RetryableError(
