@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -220,3 +222,73 @@ def test_the_plan_ends_in_the_store_of_the_reference_model(
         expected = Import(store, goal, connection, TENANT, f"b{number}").run(batch)
         _equal(world, store)
         assert _row_counts(counts) == dict(expected)
+
+
+FEW = settings(COMMIT, max_examples=6)
+
+
+def _fresh(engine: tuple[Session, Path], stored: Any) -> World:
+    world = World(*engine)
+    world.seed(stored, TENANT, {})
+    return world
+
+
+@FEW
+@given(made=goals(), stored=stores, listed=rows())
+def test_the_same_rows_again_change_nothing(
+    engine: tuple[Session, Path], made: Any, stored: Any, listed: list[Row]
+) -> None:
+    goal, connection = made
+    world = _fresh(engine, stored)
+    first = world.run(listed, goal, connection, TENANT)
+    before = copy.deepcopy(world.documents)
+    again = world.run(listed, goal, connection, TENANT, batch_id="again")
+    assert (world.documents, world.changes) == (before, [])
+    assert again["created"] == again["updated"] == 0
+    if first["applied"] == first["rows_read"]:
+        assert again["unchanged_rows_skipped"] == again["rows_read"]
+    world.run(listed, goal, connection, TENANT, batch_id="full", full=True)
+    assert world.documents == before
+
+
+@FEW
+@given(made=goals(), stored=stores, listed=rows(), cuts=st.lists(st.integers(0, 60), max_size=3))
+def test_any_split_into_imports_ends_in_the_same_store(
+    engine: tuple[Session, Path], made: Any, stored: Any, listed: list[Row], cuts: list[int]
+) -> None:
+    goal, connection = made
+    kept = [m for m in goal.mappings.fields if m.property != "other"]
+    changes = {"identifiers": goal.identifiers[:1], "consent": [], "row_key": ["p.key"], "match": "any"}
+    goal = goal.model_copy(update={**changes, "mappings": goal.mappings.model_copy(update={"fields": kept})})
+    for number, row in enumerate(listed):
+        row.cells["p.key"] = f"key {number}"
+    whole, parts = _fresh(engine, stored), _fresh(engine, stored)
+    connection = connection.model_copy(update={"objectives": []})
+    whole.run(listed, goal, connection, TENANT)
+    edges = sorted({0, len(listed), *(min(cut, len(listed)) for cut in cuts)})
+    for start, end in itertools.pairwise(edges):
+        parts.run(listed[start:end], goal, connection, TENANT, batch_id=f"part {start}")
+    assert _by_address(parts) == _by_address(whole)
+
+
+def _by_address(world: World) -> dict[str, Any]:
+    return {document.get("email", [key])[0]: document for key, document in world.documents.items()}
+
+
+@FEW
+@given(made=goals(), stored=stores, listed=rows())
+def test_the_plan_is_the_same_in_one_bucket_and_in_many(
+    engine: tuple[Session, Path], made: Any, stored: Any, listed: list[Row]
+) -> None:
+    goal, connection = made
+    plans = []
+    for buckets in (1, 5):
+        world = _fresh(engine, stored)
+        counts = world.run(listed, goal, connection, TENANT, buckets=buckets)
+        tables = [
+            pq.read_table(world.folder.plan / f"{part}.parquet").to_pylist()
+            for part in ("profiles", "identifiers", "consent")
+        ]
+        state = sorted(pq.read_table(world.folder.plan / "row_state.parquet").to_pylist(), key=repr)
+        plans.append((counts, tables, state, sorted(map(repr, world.quarantine()))))
+    assert plans[0] == plans[1]
