@@ -90,7 +90,7 @@ def codec_name(encoding: str) -> str:
     """
     try:
         info = codecs.lookup(encoding)
-        if not info._is_text_encoding or info.name in {"idna", "punycode", "undefined", "unicode_escape"}:  # type: ignore[attr-defined]
+        if not info._is_text_encoding or info.name in {"idna", "punycode", "undefined", "unicode_escape"}:
             raise LookupError(encoding)
     except (LookupError, ValueError) as error:
         raise ConfigError(
