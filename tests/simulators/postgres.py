@@ -160,10 +160,11 @@ class PostgresServer:
 
     def _command(self, command: list[str]) -> list[str]:
         full = [str(self._binaries / command[0]), *command[1:]]
-        if self._account is None:
-            return full
-        user, group = str(self._account.pw_uid), str(self._account.pw_gid)
-        return ["setpriv", f"--reuid={user}", f"--regid={group}", "--clear-groups", *full]
+        prefix = ["setpriv", "--pdeathsig=QUIT"]  # a killed test session leaves no server behind
+        if self._account is not None:
+            user, group = str(self._account.pw_uid), str(self._account.pw_gid)
+            prefix += [f"--reuid={user}", f"--regid={group}", "--clear-groups"]
+        return [*prefix, *full] if shutil.which("setpriv") else full
 
     def _run(self, command: list[str]) -> None:
         done = subprocess.run(self._command(command), capture_output=True, text=True, cwd=self.folder, check=False)

@@ -208,6 +208,10 @@ class Backend(ABC):
         """Write many rows."""
 
     @abstractmethod
+    def write_new(self, fast: Callable[[], int], safe: Callable[[], int]) -> int:
+        """Within a transaction: write rows whose keys are probably new, ``safe`` also where they are not."""
+
+    @abstractmethod
     def table_exists(self, name: str) -> bool:
         """Whether a table of ours is there."""
 

@@ -41,9 +41,16 @@ REMOVE_IDENTIFIER = RowStatement(
     "DELETE FROM profile_identifier {using} WHERE profile_identifier.property_id = {property_id} "
     "AND profile_identifier.value = {value} AND profile_identifier.profile_id = {profile_id}",
 )
-# A row of the same profile counts as written; a row of another profile does not, which is how a conflict shows.
 ADD_IDENTIFIER = RowStatement(
     "identifier_add",
+    _IDENTIFIER,
+    "INSERT INTO profile_identifier (property_id, value, profile_id) "
+    "{select} {property_id}, {value}, {profile_id} {rows}",
+    plain_insert="profile_identifier",
+)
+# A row of the same profile counts as written; a row of another profile does not, which is how a conflict shows.
+CLAIM_IDENTIFIER = RowStatement(
+    "identifier_claim",
     _IDENTIFIER,
     "INSERT INTO profile_identifier (property_id, value, profile_id) "
     "{select} {property_id}, {value}, {profile_id} {rows} ON CONFLICT (property_id, value) DO UPDATE "
@@ -226,12 +233,19 @@ class Changes(Ledger):
     def _write_identifiers(self, batch: Batch) -> None:
         """Removals first, so that a value can pass from one profile to another within a batch."""
         self._db.sink(REMOVE_IDENTIFIER).write_all(_identifiers(batch, "remove"))
-        adds = self._db.sink(ADD_IDENTIFIER)
-        written = adds.write_all(_identifiers(batch, "add"))
-        taken = adds.rows - written
+        taken = self._db.write_new(
+            lambda: self._missed(ADD_IDENTIFIER, _identifiers(batch, "add")),
+            lambda: self._missed(CLAIM_IDENTIFIER, _identifiers(batch, "add")),
+        )
         if taken:
             _refuse_ambiguous(_identifiers(batch, "add"))
             raise _OvertakenError("identifier", taken)
+
+    def _missed(self, statement: RowStatement, rows: Iterable[pa.RecordBatch]) -> int:
+        """Write rows; how many of them were not written."""
+        sink = self._db.sink(statement)
+        written = sink.write_all(rows)
+        return sink.rows - written
 
     def _write_row_state(self, batch: Batch) -> None:
         self._db.sink(KEEP_ROW_STATE, {"goal_id": batch.goal_id}).write_all(in_order(batch.row_state(), "row_key"))

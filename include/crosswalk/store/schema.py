@@ -1,8 +1,9 @@
 """The store's tables, as one list of migrations that both backends run.
 
 Words in braces differ by backend (``Backend.tokens``): ``{text}``, ``{json}``, ``{blob}``, ``{real}`` and ``{serial}``
-are column types, ``{keyed}`` ends a table that is stored in the order of its primary key, ``{roomy}`` one whose rows
-change in place. Times are epoch milliseconds. A released migration is never edited; a change is a new entry at the end.
+are column types; ``{keyed}`` ends a table that is stored in the order of its primary key, ``{roomy}`` one whose rows
+change in place, ``{keyed_roomy}`` one that is both. Times are epoch milliseconds. A released migration is never
+edited; a change is a new entry at the end.
 
 Why it is shaped like this:
 
@@ -51,7 +52,7 @@ MIGRATIONS: list[list[str]] = [
             profile_id {text},
             amounts {text},
             PRIMARY KEY (goal_id, row_key)
-        ) {keyed}""",
+        ) {keyed_roomy}""",
         """CREATE TABLE source_file (
             goal_id BIGINT NOT NULL,
             path {text} NOT NULL,
