@@ -12,7 +12,7 @@ STAMP := $(VENV)/.installed
 UV_VERSION = $(shell sed -n 's/^uv==//p' requirements.txt)
 CODE := $(wildcard include tests demo bench dags plugins)
 # The fast ones first, so that a mistake shows early.
-TESTS := $(wildcard tests/test_*.py tests/unit tests/properties tests/conformance tests/security tests/faults tests/system)
+TESTS := $(wildcard tests/test_*.py tests/unit tests/acceptance tests/properties tests/conformance tests/security tests/faults tests/system)
 
 # Airflow starts 3 s slower per process without compiled bytecode.
 unexport PYTHONDONTWRITEBYTECODE
