@@ -1,8 +1,8 @@
 """Unique identifiers that mappings bring: a value belongs to one profile only.
 
-A value that another stored profile owns stays there; one that nobody owns goes to the profile whose rows link by it, else to
-the first one in the order of rows. The others do without it: the value is set aside as ``identifier_taken`` and otherwise
-treated as if the cell were absent.
+A value that another stored profile owns stays there; one that nobody owns goes to the profile whose rows link by it,
+else to the first one in the order of rows. The others do without it: the value is set aside as ``identifier_taken``
+and otherwise treated as if the cell were absent.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ def find_taken(task: MapTask) -> None:
             LEFT JOIN claim_owner AS o USING (property_id, value)
             LEFT JOIN (SELECT profile_id, profile_no AS owner_no FROM $profiles) AS p USING (profile_id)
             LEFT JOIN (SELECT property_id, value, profile_no AS linked_no FROM linking) AS l USING (property_id, value)
-            LEFT JOIN (SELECT target, value, arg_min(profile_no, ord) AS first_no FROM claim GROUP BY target, value) AS f
+            LEFT JOIN (SELECT target, value, arg_min(profile_no, ord) AS first_no FROM claim GROUP BY target,
+                   value) AS f
                 USING (target, value)
             WHERE CASE WHEN o.profile_id IS NOT NULL THEN owner_no ELSE coalesce(linked_no, first_no) END
                   IS DISTINCT FROM c.profile_no

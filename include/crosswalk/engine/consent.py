@@ -1,9 +1,10 @@
 """Recorded answers and what they allow.
 
-Per row and objective the last column that answers counts, per profile the last row. An answer moves the objective between
-``consented_objectives`` and ``refused_objectives`` of the document; only a change is logged. A connection with objectives
-processes a profile when, after its answers, it has consented to at least one of them; refused and unknown do not count. A
-profile on permission level 0 is never processed. For both, answers are written all the same (design section 6 rule 8).
+Per row and objective the last column that answers counts, per profile the last row. An answer moves the objective
+between ``consented_objectives`` and ``refused_objectives`` of the document; only a change is logged. A connection
+with objectives processes a profile when, after its answers, it has consented to at least one of them; refused and
+unknown do not count. A profile on permission level 0 is never processed. For both, answers are written all the same
+(design section 6 rule 8).
 """
 
 from __future__ import annotations
@@ -60,7 +61,8 @@ def column_answer(frame: Frame, column: ConsentColumn) -> Node:
     cell = sql("lower($cell)", cell=frame.cell_of(column.field))
     granted, refused = _folded(column.granted), _folded(column.refused)
     return sql(
-        "CASE WHEN list_contains($refused::VARCHAR[], $cell) THEN false WHEN list_contains($granted::VARCHAR[], $cell) THEN true END",
+        "CASE WHEN list_contains($refused::VARCHAR[], $cell) THEN false WHEN list_contains($granted::VARCHAR[], "
+        "$cell) THEN true END",
         cell=cell,
         granted=texts(granted),
         refused=texts(refused),

@@ -1,7 +1,7 @@
 """The documents after the import, one bucket of profiles at a time, and what the plan says about them.
 
-Documents are compared property by property. Text of JSON is put together from ``to_json`` of the values and keys that are
-written as JSON by Python, so no value can break out of its place.
+Documents are compared property by property. Text of JSON is put together from ``to_json`` of the values and keys that
+are written as JSON by Python, so no value can break out of its place.
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ from crosswalk.engine.template import Node, any_of, call, name, named, number, p
 
 
 def build_bucket(task: MapTask, bucket: int) -> None:
-    """``doc``: per profile of a bucket, before (``b``), after (``a``) and place (``p``) of every property by its number."""
+    """``doc``.
+
+    Per profile of a bucket, before (``b``), after (``a``) and place (``p``) of every property by its number.
+    """
     task.tables.make("doc", _compared(task, _linked(task, _mapped(task, _gathered(task, bucket)))))
 
 
@@ -66,7 +69,8 @@ def _gathered(task: MapTask, bucket: int) -> Node:
     )
     for column, part in _attachments(task, bucket):
         query = sql(
-            "SELECT base.*, more.* EXCLUDE (profile_no) FROM ($base) AS base LEFT JOIN ($part) AS more USING (profile_no)",
+            "SELECT base.*, more.* EXCLUDE (profile_no) FROM ($base) AS base LEFT JOIN ($part) AS more USING "
+            "(profile_no)",
             base=query,
             part=part,
         )
@@ -89,7 +93,8 @@ def _attachments(task: MapTask, bucket: int) -> list[tuple[str, Node]]:
             (
                 "winning",
                 sql(
-                    "SELECT profile_no, $values FROM ($winning) AS f JOIN ($decided) AS w USING (profile_no) GROUP BY profile_no",
+                    "SELECT profile_no, $values FROM ($winning) AS f JOIN ($decided) AS w USING (profile_no) GROUP "
+                    "BY profile_no",
                     values=values,
                     winning=buckets.part("winning", bucket),
                     decided=buckets.part("per_profile", bucket),
@@ -140,8 +145,10 @@ def _winning_values(task: MapTask) -> list[Node]:
         if target.has_value:
             picked.append(pick(f"v{target.index}", f"w.w{target.index}", f"v{target.index}"))
     answers = [f"w.{letter}{objective.index}" for objective in task.objectives for letter in "gr"]
-    for objective in task.objectives:
-        picked.append(pick("place", f"greatest(w.g{objective.index}, w.r{objective.index})", f"ap{objective.index}"))
+    picked += [
+        pick("place", f"greatest(w.g{objective.index}, w.r{objective.index})", f"ap{objective.index}")
+        for objective in task.objectives
+    ]
     if answers:
         picked.append(pick("place", f"greatest({', '.join(answers)})", "ap"))
     return picked
@@ -200,14 +207,18 @@ def _linked(task: MapTask, mapped: Node) -> Node:
 
 
 def _compared(task: MapTask, linked: Node) -> Node:
-    """Keeps what the plan needs: identity, ``b``, ``a``, ``p``, ``c`` (changed), ``t`` (too many values), ``changed``."""
+    """Keeps what the plan needs.
+
+    Identity, ``b``, ``a``, ``p``, ``c`` (changed), ``t`` (too many values), ``changed``.
+    """
     count = len(task.properties)
     columns: list[Node] = []
     for no in range(count):
         columns += [
             name(f"b{no}"),
             sql(
-                f"CASE WHEN len(k{no}) > {functions.MAX_VALUES} THEN k{no}[1:{functions.MAX_VALUES}] ELSE k{no} END AS a{no}"
+                f"CASE WHEN len(k{no}) > {functions.MAX_VALUES} THEN k{no}[1:{functions.MAX_VALUES}] ELSE k{no} "
+                "END AS a{no}"
             ),
             sql(f"kp{no} AS p{no}"),
             sql(f"coalesce(len(k{no}) > {functions.MAX_VALUES}, false) AS t{no}"),
@@ -232,7 +243,7 @@ def _compared(task: MapTask, linked: Node) -> Node:
     return sql("SELECT * FROM ($result) WHERE changed OR NOT is_blocked", result=result) if task.has_gate else result
 
 
-# -- what the plan says -------------------------------------------------------------------------------------------------
+# -- what the plan says ------------------------------------------------------------------------------------------------
 
 
 def planned_profiles(task: MapTask) -> Node:
@@ -247,7 +258,8 @@ def planned_profiles(task: MapTask) -> Node:
         )
         entries.append(
             sql(
-                "CASE WHEN $flag THEN concat($key, $before, ',\"after\":', $after, ',\"file\":', $file, ',\"line\":', $line, '}') END",
+                "CASE WHEN $flag THEN concat($key, $before, ',\"after\":', $after, ',\"file\":', $file, "
+                "',\"line\":', $line, '}') END",
                 flag=flag,
                 key=text(f'{key}:{{"before":'),
                 before=before_json,
@@ -259,7 +271,8 @@ def planned_profiles(task: MapTask) -> Node:
     patch = _object(parts)
     return sql(
         """
-        SELECT profile_id, is_new, CASE WHEN is_new THEN 'created' WHEN changed THEN 'updated' ELSE 'unchanged' END AS outcome,
+        SELECT profile_id, is_new, CASE WHEN is_new THEN 'created' WHEN changed THEN 'updated' ELSE 'unchanged' END
+               AS outcome,
                version, CASE WHEN is_new THEN $patch WHEN changed THEN json_merge_patch(properties, $patch)::VARCHAR
                              ELSE properties END AS properties,
                CASE WHEN is_new OR changed THEN $changes END AS changes
@@ -296,7 +309,8 @@ def planned_identifiers(task: MapTask) -> Node:
             parts.append(
                 sql(
                     f"SELECT profile_no, profile_id, $id AS property_id, unnest(list_filter({left}, LAMBDA item : "
-                    f"NOT list_contains(coalesce({right}, []), item))) AS value, '{action}' AS action FROM doc WHERE c{no}",
+                    f"NOT list_contains(coalesce({right}, []), item))) AS value, '{action}' AS action FROM doc "
+                    "WHERE c{no}",
                     id=text(property_id),
                 )
             )
@@ -318,8 +332,10 @@ def planned_consent(task: MapTask) -> Node:
         place = name(f"ap{objective.index}")
         parts.append(
             sql(
-                "SELECT profile_no, profile_id, $id AS objective, $state AS state, list_extract($sources, $place // 1099511627776 + 1) "
-                "AS file, nullif($place % 1099511627776, 0) AS line FROM doc WHERE $state IS NOT NULL AND $state IS DISTINCT FROM $old",
+                "SELECT profile_no, profile_id, $id AS objective, $state AS state, list_extract($sources, $place "
+                "// 1099511627776 + 1) "
+                "AS file, nullif($place % 1099511627776, 0) AS line FROM doc WHERE $state IS NOT NULL AND $state "
+                "IS DISTINCT FROM $old",
                 id=text(objective.objective_id),
                 state=consent.state_after(objective),
                 old=consent.state_before(objective, before[0], before[1]),

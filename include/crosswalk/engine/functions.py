@@ -1,7 +1,7 @@
 """Our own SQL functions: how text becomes a value, and how values become canonical text. One body per engine, all here.
 
-Each function takes and gives SQL nodes (see ``template.py``) and is total: text that does not fit gives NULL, never an error
-and never a guess. Rules (``cdp-semantics.md`` section 2, ``design.md`` section 6 rules 1 and 7):
+Each function takes and gives SQL nodes (see ``template.py``) and is total: text that does not fit gives NULL, never
+an error and never a guess. Rules (``cdp-semantics.md`` section 2, ``design.md`` section 6 rules 1 and 7):
 
 ========== ===================================================== ================================
 type       accepted                                              canonical text
@@ -36,7 +36,7 @@ MAX_TEXT = 65_000
 MAX_NUMBER = 2_147_483_647
 MAX_VALUES = 1_000
 INTEGER_DIGITS = 14
-BLANKS = " \t\n\v\f\r\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000\ufeff"
+BLANKS = " \t\n\v\f\r\u00a0\u1680\u2028\u2029\u202f\u205f\u3000\ufeff" + "".join(map(chr, range(0x2000, 0x200B)))
 SEPARATOR, NULL_MARK = "\x1f", "\x1e"
 EMAIL = r'[^\x00-\x20\x7f@<>,;"]+@[^\x00-\x20\x7f@<>,;".]+(?:\.[^\x00-\x20\x7f@<>,;".]+)+'
 _TIME = r"[T ](?:[01]\d|2[0-3]):[0-5]\d(?::[0-5]\d(?:[.,]\d{1,9})?)?"
@@ -161,7 +161,8 @@ def _round_half_even(digits: Node, decimals: int) -> Node:
     lost = sql("substr($fraction, $next)", fraction=fraction, next=number(decimals + 1))
     cut = try_cast(sql("concat('0', $whole, '.', $kept)", whole=whole, kept=kept), f"DECIMAL(30, {decimals})")
     upwards = sql(
-        "$lost >= '5' AND (rtrim($lost, '0') <> '5' OR right(concat('0', $whole, $kept), 1) IN ('1', '3', '5', '7', '9'))",
+        "$lost >= '5' AND (rtrim($lost, '0') <> '5' OR right(concat('0', $whole, $kept), 1) IN ('1', '3', '5', "
+        "'7', '9'))",
         lost=lost,
         whole=whole,
         kept=kept,
@@ -256,7 +257,8 @@ def instant_microseconds(cell: Node, pattern: str | None) -> Node | None:
             else None
         )
     return sql(
-        "CASE WHEN $seconds THEN TRY_CAST($cell AS BIGINT) * 1000000 WHEN $milliseconds THEN TRY_CAST($cell AS BIGINT) * 1000 "
+        "CASE WHEN $seconds THEN TRY_CAST($cell AS BIGINT) * 1000000 WHEN $milliseconds THEN TRY_CAST($cell AS "
+        "BIGINT) * 1000 "
         "WHEN $iso THEN epoch_us(TRY_CAST(replace($cell, ',', '.') AS TIMESTAMPTZ)) END",
         seconds=matches(cell, r"\d{9,10}"),
         milliseconds=matches(cell, r"\d{12,13}"),
@@ -348,7 +350,10 @@ def distinct_values(values: Node) -> Node:
 
 
 def ordered_union(first: Node, second: Node) -> Node:
-    """The first list with those values of the second behind it that it lacks; both without repeats, NULL counts as []."""
+    """The first list with those values of the second behind it that it lacks.
+
+    Both without repeats, NULL counts as [].
+    """
     return sql(
         "CASE WHEN $second IS NULL THEN $first WHEN $first IS NULL THEN $second "
         "ELSE list_concat($first, list_filter($second, LAMBDA item : NOT list_contains($first, item))) END",
@@ -360,8 +365,8 @@ def ordered_union(first: Node, second: Node) -> Node:
 def row_text(cells: Sequence[tuple[Node, bool]]) -> Node:
     """Injective text of a row's cells: two rows have the same text only if all their cells are equal.
 
-    Cells are joined with U+001F, an absent one is U+001E. A row in which those characters occur is written as JSON behind
-    as many separators as no other row can have.
+    Cells are joined with U+001F, an absent one is U+001E. A row in which those characters occur is written as JSON
+    behind as many separators as no other row can have.
 
     Args:
         cells: each cell and whether it is a list.

@@ -3,9 +3,9 @@
 The unit is the *tuple*: the raw identifier cells of a row. Millions of rows share far fewer tuples, so values are read,
 matched and decided once per tuple, and the decision is joined back to the rows.
 
-Steps: row keys and hashes; rows that are new or changed against the row state; the tuples they touch, with all tuples that
-share a linking value with those (to the fixed point: the unit of a change is the profile); the stored owners of the values;
-the decision (``link_graph.py``); the touched profiles.
+Steps: row keys and hashes; rows that are new or changed against the row state; the tuples they touch, with all tuples
+that share a linking value with those (to the fixed point: the unit of a change is the profile); the stored owners of
+the values; the decision (``link_graph.py``); the touched profiles.
 
 =========== =================== =========================================================================
 outcome     reason              when
@@ -205,7 +205,8 @@ def _build_tuples(task: LinkTask, *, everything: bool) -> None:
     task.tables.make("tuple_reads", sql("SELECT tuple_no, $columns FROM tuples", columns=columns))
     parts = [
         sql(
-            "SELECT tuple_no, $identifier AS identifier, $property AS property_no, unnest($values) AS value FROM tuple_reads",
+            "SELECT tuple_no, $identifier AS identifier, $property AS property_no, unnest($values) AS value FROM "
+            "tuple_reads",
             identifier=number(index),
             property=number(task.properties.index(link.property)),
             values=name(f"values_{index}"),
@@ -244,7 +245,8 @@ def _find_owners(task: LinkTask) -> None:
     task.tables.make(
         "decided",
         sql(
-            "SELECT tuple_no FROM hot SEMI JOIN (SELECT tuple_no FROM tuple_reads WHERE $clean) AS sound USING (tuple_no)",
+            "SELECT tuple_no FROM hot SEMI JOIN (SELECT tuple_no FROM tuple_reads WHERE $clean) AS sound USING "
+            "(tuple_no)",
             clean=all_of(refused),
         )
         if task.rejects_rows
@@ -271,7 +273,8 @@ def _find_owners(task: LinkTask) -> None:
     task.tables.make(
         "owner",
         sql(
-            "SELECT row_number() OVER (ORDER BY profile_id) AS owner_no, profile_id FROM (SELECT DISTINCT profile_id FROM matched)"
+            "SELECT row_number() OVER (ORDER BY profile_id) AS owner_no, profile_id FROM (SELECT DISTINCT "
+            "profile_id FROM matched)"
         ),
     )
     task.tables.make(
@@ -286,12 +289,16 @@ def _find_owners(task: LinkTask) -> None:
 
 
 def _route_rows(task: LinkTask) -> None:
-    """``routed``: every row of a hot tuple with its decision; ``state_hit``: what row state has of the rows to apply."""
+    """``routed``: every row of a hot tuple with its decision; ``state_hit``.
+
+    What row state has of the rows to apply.
+    """
     same = [sql("$left IS NOT DISTINCT FROM $right", left=name(raw, "k"), right=name(raw, "t")) for raw in task.raw]
     task.tables.view(
         "routed",
         sql(
-            "SELECT k.row_id, k.place, k.row_key, k.row_hash, k.state_hash, k.special, t.* EXCLUDE ($raw, place, first_row) "
+            "SELECT k.row_id, k.place, k.row_key, k.row_hash, k.state_hash, k.special, t.* EXCLUDE ($raw, place, "
+            "first_row) "
             "FROM keyed AS k JOIN (SELECT * FROM tuples JOIN decision USING (tuple_no)) AS t ON $same",
             raw=[exp.to_identifier(raw) for raw in task.raw],
             same=all_of(same),
@@ -332,7 +339,8 @@ def _write_profiles(task: LinkTask) -> None:
         stored = task.read_profiles(task.tables.stream(wanted))
         task.session.register("stored_profiles", stored)
         query = sql(
-            "SELECT * FROM ($new) UNION ALL SELECT row_number() OVER () + $before AS profile_no, false AS is_new, profile_id, "
+            "SELECT * FROM ($new) UNION ALL SELECT row_number() OVER () + $before AS profile_no, false AS is_new, "
+            "profile_id, "
             "version, properties, permission_level FROM stored_profiles",
             new=new,
             before=number(created - 1),
@@ -383,7 +391,8 @@ def _write_links(task: LinkTask) -> None:
         """
         SELECT n.profile_no, $names[property_no + 1] AS property_id, value, min(t.first_row) AS row_id,
                arg_min(t.place, t.first_row) AS place
-        FROM edges JOIN numbered AS n USING (tuple_no) JOIN tuples AS t USING (tuple_no) JOIN link_value USING (value_no)
+        FROM edges JOIN numbered AS n USING (tuple_no) JOIN tuples AS t USING (tuple_no) JOIN link_value USING
+               (value_no)
         LEFT JOIN value_owner USING (value_no)
         WHERE n.outcome = 'apply' AND (n.new_no IS NOT NULL OR ($stored AND owner_no IS NULL))
         GROUP BY n.profile_no, property_no, value
@@ -395,7 +404,10 @@ def _write_links(task: LinkTask) -> None:
 
 
 def link_values_path(folder: GoalFolder) -> Path:
-    """Where *link* leaves the identifier values that *map* must store: profile_no, property_id, value, row_id, place."""
+    """Where *link* leaves the identifier values that *map* must store.
+
+    Profile_no, property_id, value, row_id, place.
+    """
     return folder.path / "link_values.parquet"
 
 

@@ -4,13 +4,14 @@
 
 1. A tuple without a valid value is excluded.
 2. A tuple whose values belong to two or more stored profiles is ambiguous and takes no further part.
-3. The values of the remaining tuples form a graph: two values are connected when one tuple holds both. A component with one
-   owner is that profile; with none, a new one. A component with two or more owners (connected through values that nobody
-   owns yet), or with more than 20 such values of one property (strangers glued by a shared value), cannot be decided: its
-   tuples that hold a value without owner are set aside; the others belong to the owner of their values.
+3. The values of the remaining tuples form a graph: two values are connected when one tuple holds both. A component
+   with one owner is that profile; with none, a new one. A component with two or more owners (connected through values
+   that nobody owns yet), or with more than 20 such values of one property (strangers glued by a shared value), cannot
+   be decided: its tuples that hold a value without owner are set aside; the others belong to the owner of their
+   values.
 
-``match: all``: every identifier filled, and all owned by one profile. Tuples that nobody owns make new profiles, one per
-set of values; where two sets share a value the first one in the order of rows gets it.
+``match: all``: every identifier filled, and all owned by one profile. Tuples that nobody owns make new profiles, one
+per set of values; where two sets share a value the first one in the order of rows gets it.
 """
 
 from __future__ import annotations
@@ -25,7 +26,10 @@ MAX_STRANGERS = 20
 
 
 def decide(task: LinkTask) -> None:
-    """Make ``decision``: tuple_no, outcome, reason, detail, owner_no, new_no (both NULL unless the outcome is apply)."""
+    """Make ``decision``.
+
+    Tuple_no, outcome, reason, detail, owner_no, new_no (both NULL unless the outcome is apply).
+    """
     tables = task.tables
     tables.make(
         "tuple_facts",
@@ -35,7 +39,8 @@ def decide(task: LinkTask) -> None:
                    coalesce(f.total, 0) AS total, coalesce(f.owned, 0) AS owned, coalesce(f.filled, 0) AS filled,
                    coalesce(f.owned_identifiers, 0) AS owned_identifiers
             FROM tuples AS t SEMI JOIN decided USING (tuple_no) LEFT JOIN (
-                SELECT tuple_no, min(owner_no) AS low, max(owner_no) AS high, count(*) AS total, count(owner_no) AS owned,
+                SELECT tuple_no, min(owner_no) AS low, max(owner_no) AS high, count(*) AS total, count(owner_no) AS
+                       owned,
                        count(DISTINCT identifier) AS filled,
                        count(DISTINCT identifier) FILTER (WHERE owner_no IS NOT NULL) AS owned_identifiers
                 FROM edges LEFT JOIN value_owner USING (value_no) GROUP BY tuple_no
@@ -56,10 +61,12 @@ def decide(task: LinkTask) -> None:
         sql(
             """
             SELECT tuple_no, outcome, reason, detail, owner_no,
-                   CASE WHEN new_group IS NOT NULL THEN dense_rank() OVER (PARTITION BY new_group IS NULL ORDER BY group_row) - 1
+                   CASE WHEN new_group IS NOT NULL THEN dense_rank() OVER (PARTITION BY new_group IS NULL ORDER BY
+                          group_row) - 1
                    END AS new_no
             FROM (SELECT v.*, g.group_row FROM verdict AS v LEFT JOIN (
-                SELECT new_group, min(first_row) AS group_row FROM verdict WHERE new_group IS NOT NULL GROUP BY new_group
+                SELECT new_group, min(first_row) AS group_row FROM verdict WHERE new_group IS NOT NULL GROUP BY
+                       new_group
             ) AS g USING (new_group))
             UNION ALL BY NAME
             SELECT tuple_no, 'quarantined' AS outcome, coalesce($problems) AS reason
@@ -70,7 +77,7 @@ def decide(task: LinkTask) -> None:
     )
 
 
-# -- match: any ---------------------------------------------------------------------------------------------------------
+# -- match: any --------------------------------------------------------------------------------------------------------
 
 
 def _find_components(tables: Tables) -> None:
@@ -78,7 +85,8 @@ def _find_components(tables: Tables) -> None:
     tables.make(
         "sound_edges",
         sql(
-            "SELECT DISTINCT tuple_no, value_no FROM edges SEMI JOIN (SELECT tuple_no FROM tuple_facts WHERE NOT torn) AS f USING (tuple_no)"
+            "SELECT DISTINCT tuple_no, value_no FROM edges SEMI JOIN (SELECT tuple_no FROM tuple_facts WHERE NOT "
+            "torn) AS f USING (tuple_no)"
         ),
     )
     tables.make(
@@ -88,7 +96,8 @@ def _find_components(tables: Tables) -> None:
     tables.make(
         "pairs",
         sql(
-            "SELECT DISTINCT f.value_no AS a, e.value_no AS b FROM sound_edges AS e JOIN tuple_first AS f USING (tuple_no) "
+            "SELECT DISTINCT f.value_no AS a, e.value_no AS b FROM sound_edges AS e JOIN tuple_first AS f USING "
+            "(tuple_no) "
             "WHERE f.size > 1 AND f.value_no <> e.value_no"
         ),
     )
@@ -110,13 +119,17 @@ def _find_components(tables: Tables) -> None:
     tables.make(
         "tuple_component",
         sql(
-            "SELECT tuple_no, coalesce(c.component, f.value_no) AS component FROM tuple_first AS f LEFT JOIN component AS c USING (value_no)"
+            "SELECT tuple_no, coalesce(c.component, f.value_no) AS component FROM tuple_first AS f LEFT JOIN "
+            "component AS c USING (value_no)"
         ),
     )
 
 
 def _contract(tables: Tables) -> None:
-    """One round: each node takes its smallest neighbour, chains are followed to their end, the graph shrinks to the roots."""
+    """One round.
+
+    Each node takes its smallest neighbour, chains are followed to their end, the graph shrinks to the roots.
+    """
     tables.make(
         "hook",
         sql(
@@ -129,20 +142,22 @@ def _contract(tables: Tables) -> None:
     tables.make(
         "component",
         sql(
-            "SELECT c.value_no, coalesce(h.root, c.component) AS component FROM component AS c LEFT JOIN hook AS h ON h.node = c.component"
+            "SELECT c.value_no, coalesce(h.root, c.component) AS component FROM component AS c LEFT JOIN hook AS h "
+            "ON h.node = c.component"
         ),
     )
     tables.make(
         "pairs",
         sql(
-            "SELECT DISTINCT x.root AS a, y.root AS b FROM pairs JOIN hook AS x ON x.node = a JOIN hook AS y ON y.node = b "
+            "SELECT DISTINCT x.root AS a, y.root AS b FROM pairs JOIN hook AS x ON x.node = a JOIN hook AS y ON "
+            "y.node = b "
             "WHERE x.root <> y.root"
         ),
     )
 
 
 def _glued() -> Node:
-    """Components in which a shared value holds together too many values of one property, more than any one tuple lists."""
+    """Components in which a shared value holds together too many values of a property, more than one tuple lists."""
     return sql(
         """
         SELECT DISTINCT component FROM (
@@ -171,11 +186,13 @@ def _any_verdicts(create: Node) -> Node:
                CASE problem WHEN 'ambiguous_match' THEN coalesce(t.names, c.names) END AS detail
         FROM (
             SELECT *, CASE WHEN problem IS NULL THEN coalesce(low, component_low) END AS owner_no,
-                   CASE WHEN problem IS NULL AND low IS NULL AND component_low IS NULL AND $create THEN component END AS new_group
+                   CASE WHEN problem IS NULL AND low IS NULL AND component_low IS NULL AND $create THEN component
+                          END AS new_group
             FROM (
                 SELECT f.*, component, component_low,
                        CASE WHEN total = 0 THEN 'no_identifier' WHEN torn THEN 'ambiguous_match'
-                            WHEN owned < total THEN coalesce(bad, CASE WHEN g.component IS NOT NULL THEN 'shared_identifier' END)
+                            WHEN owned < total THEN coalesce(bad, CASE WHEN g.component IS NOT NULL THEN
+                                   'shared_identifier' END)
                        END AS problem
                 FROM tuple_facts AS f LEFT JOIN tuple_component USING (tuple_no)
                 LEFT JOIN component_facts USING (component) LEFT JOIN glued AS g USING (component)
@@ -186,13 +203,15 @@ def _any_verdicts(create: Node) -> Node:
         torn=_names(
             "tuple_no",
             sql(
-                "SELECT tuple_no, value_no FROM edges SEMI JOIN (SELECT tuple_no FROM tuple_facts WHERE torn) AS x USING (tuple_no)"
+                "SELECT tuple_no, value_no FROM edges SEMI JOIN (SELECT tuple_no FROM tuple_facts WHERE torn) AS x "
+                "USING (tuple_no)"
             ),
         ),
         bad=_names(
             "component",
             sql(
-                "SELECT component, value_no FROM component SEMI JOIN (SELECT component FROM component_facts WHERE bad IS NOT NULL) AS x USING (component)"
+                "SELECT component, value_no FROM component SEMI JOIN (SELECT component FROM component_facts WHERE "
+                "bad IS NOT NULL) AS x USING (component)"
             ),
         ),
     )
@@ -208,21 +227,22 @@ def _names(key: str, values: Node) -> Node:
     )
 
 
-# -- match: all ---------------------------------------------------------------------------------------------------------
+# -- match: all --------------------------------------------------------------------------------------------------------
 
 
 def _share_out_values(tables: Tables, identifiers: int, create: Node) -> None:
     """``tuple_set`` (new tuples by their set of values) and ``accepted``: the sets that get their values.
 
-    In the order of rows a set is accepted when no set accepted before it holds one of its values. Each round accepts the sets
-    that come first for all their values and drops those that lost one, so few rounds are needed.
+    In the order of rows a set is accepted when no set accepted before it holds one of its values. Each round accepts
+    the sets that come first for all their values and drops those that lost one, so few rounds are needed.
     """
     fresh = sql("filled = $all AND NOT torn AND owned = 0 AND $create", all=number(identifiers), create=create)
     tables.make(
         "tuple_members",
         sql(
             "SELECT tuple_no, first_row, list(DISTINCT value_no ORDER BY value_no) AS members FROM edges "
-            "JOIN (SELECT tuple_no, first_row FROM tuple_facts WHERE $fresh) AS f USING (tuple_no) GROUP BY tuple_no, first_row",
+            "JOIN (SELECT tuple_no, first_row FROM tuple_facts WHERE $fresh) AS f USING (tuple_no) GROUP BY "
+            "tuple_no, first_row",
             fresh=fresh,
         ),
     )
@@ -234,7 +254,8 @@ def _share_out_values(tables: Tables, identifiers: int, create: Node) -> None:
         tables.make(
             "winner",
             sql(
-                "SELECT set_row FROM open_value JOIN (SELECT value_no, min(set_row) AS first_set FROM open_value GROUP BY value_no) "
+                "SELECT set_row FROM open_value JOIN (SELECT value_no, min(set_row) AS first_set FROM open_value "
+                "GROUP BY value_no) "
                 "AS v USING (value_no) GROUP BY set_row HAVING bool_and(set_row = first_set)"
             ),
         )
@@ -243,7 +264,8 @@ def _share_out_values(tables: Tables, identifiers: int, create: Node) -> None:
             "open_value",
             sql(
                 "SELECT o.* FROM open_value AS o ANTI JOIN (SELECT set_row FROM open_value SEMI JOIN "
-                "(SELECT value_no FROM open_value SEMI JOIN winner USING (set_row)) AS taken USING (value_no)) AS gone USING (set_row)"
+                "(SELECT value_no FROM open_value SEMI JOIN winner USING (set_row)) AS taken USING (value_no)) AS "
+                "gone USING (set_row)"
             ),
         )
 
@@ -252,7 +274,8 @@ def _all_verdicts(identifiers: int, create: Node) -> Node:
     return sql(
         """
         SELECT tuple_no, first_row,
-               CASE WHEN reason IN ('no_identifier', 'no_match') THEN 'excluded' WHEN reason IS NOT NULL THEN 'quarantined'
+               CASE WHEN reason IN ('no_identifier', 'no_match') THEN 'excluded' WHEN reason IS NOT NULL THEN
+                      'quarantined'
                     ELSE 'apply' END AS outcome,
                reason, CASE WHEN reason = 'ambiguous_match' THEN names END AS detail,
                CASE WHEN reason IS NULL THEN low END AS owner_no,
@@ -271,7 +294,8 @@ def _all_verdicts(identifiers: int, create: Node) -> Node:
         torn=_names(
             "tuple_no",
             sql(
-                "SELECT tuple_no, value_no FROM edges SEMI JOIN (SELECT tuple_no FROM tuple_facts WHERE torn) AS x USING (tuple_no)"
+                "SELECT tuple_no, value_no FROM edges SEMI JOIN (SELECT tuple_no FROM tuple_facts WHERE torn) AS x "
+                "USING (tuple_no)"
             ),
         ),
     )

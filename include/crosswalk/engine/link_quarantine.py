@@ -27,7 +27,8 @@ def write_quarantine(task: LinkTask) -> None:
     parts = [
         sql(
             """
-            SELECT r.row_id, $file AS file, $line AS line, NULL::VARCHAR AS field, 'link' AS stage, 'row' AS scope, r.reason,
+            SELECT r.row_id, $file AS file, $line AS line, NULL::VARCHAR AS field, 'link' AS stage, 'row' AS scope,
+                   r.reason,
                    concat($message, r.detail) AS message, $raw AS raw
             FROM routed AS r JOIN $rows AS source USING (row_id) WHERE r.outcome = 'quarantined'
             """,
@@ -43,9 +44,11 @@ def write_quarantine(task: LinkTask) -> None:
         shown = sql("$cell::JSON::VARCHAR", cell=call("to_json", cell)) if task.cells.is_nested(link.field) else cell
         values = sql(
             """
-            SELECT r.row_id, $file AS file, $line AS line, $field AS field, 'link' AS stage, 'value' AS scope, $problem AS reason,
+            SELECT r.row_id, $file AS file, $line AS line, $field AS field, 'link' AS stage, 'value' AS scope,
+                   $problem AS reason,
                    $message AS message, left($shown, $limit) AS raw
-            FROM routed AS r JOIN (SELECT tuple_no, $problem FROM tuple_reads WHERE $problem IS NOT NULL) AS p USING (tuple_no)
+            FROM routed AS r JOIN (SELECT tuple_no, $problem FROM tuple_reads WHERE $problem IS NOT NULL) AS p
+                   USING (tuple_no)
             JOIN $rows AS source USING (row_id) WHERE NOT $rejected
             """,
             file=place_file(place, task.sources),

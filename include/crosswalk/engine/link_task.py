@@ -89,7 +89,7 @@ def identifier_readers(goal: ImportProfiles, tenant: Tenant, cells: Cells) -> li
 
 
 def identifier_values(readers: Sequence[ValueReader], raw: Sequence[str]) -> list[tuple[Node, Node]]:
-    """Per identifier: its normalised values as a list (NULL: none), and why something in the cell was refused (or NULL).
+    """Per identifier: its normalised values as a list (NULL: none), and why something in the cell was refused.
 
     The columns are named ``raw``; both are single expressions, for they run once per tuple, not once per row.
     """

@@ -1,4 +1,7 @@
-"""What *map* sets aside: values that do not fit (or their rows), taken identifiers, sums out of range, too many values."""
+"""What *map* sets aside.
+
+Values that do not fit (or their rows), taken identifiers, sums out of range, too many values.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +61,8 @@ def _entry(task: MapTask, rows: Node, *, field: Node, reason: Node, raw: Node, s
     place = name("place")
     return sql(
         """
-        SELECT row_id, $file AS file, $line AS line, $field AS field, 'map' AS stage, $scope AS scope, $reason AS reason,
+        SELECT row_id, $file AS file, $line AS line, $field AS field, 'map' AS stage, $scope AS scope, $reason AS
+               reason,
                $message AS message, $raw AS raw FROM ($rows)
         """,
         rows=rows,
@@ -102,7 +106,8 @@ def _refused_values(task: MapTask) -> Node:
     scope: Node = text("value")
     if task.rejects_rows:
         listed = sql(
-            "SELECT l.*, row_number() OVER (PARTITION BY l.row_id ORDER BY position, raw) = 1 AS is_first, source.whole "
+            "SELECT l.*, row_number() OVER (PARTITION BY l.row_id ORDER BY position, raw) = 1 AS is_first, "
+            "source.whole "
             "FROM ($listed) AS l JOIN (SELECT row_id, $whole AS whole FROM $rows) AS source USING (row_id)",
             listed=listed,
             whole=raw_row(frame.cells, used_fields(task.goal)),
@@ -117,7 +122,8 @@ def _refused_of(mapping: MappedField) -> Node:
     reader = mapping.reader
     if not reader.many:
         return sql(
-            "SELECT row_id, place, $order AS position, $field AS field, $problem AS reason, $cell AS raw FROM bad WHERE $refused",
+            "SELECT row_id, place, $order AS position, $field AS field, $problem AS reason, $cell AS raw FROM bad "
+            "WHERE $refused",
             order=number(mapping.index),
             field=text(mapping.field),
             problem=reader.problem_of(mapping.cell),
@@ -126,7 +132,8 @@ def _refused_of(mapping: MappedField) -> Node:
         )
     value = reader.number_of(sql("part")) if reader.is_numeric else reader.text_of(sql("part"))
     return sql(
-        "SELECT row_id, place, $order AS position, $field AS field, $problem AS reason, raw FROM (SELECT row_id, place, "
+        "SELECT row_id, place, $order AS position, $field AS field, $problem AS reason, raw FROM (SELECT row_id, "
+        "place, "
         "unnest(list_filter($parts, LAMBDA part : $value IS NULL)) AS raw FROM bad WHERE $refused)",
         order=number(mapping.index),
         field=text(mapping.field),

@@ -1,8 +1,8 @@
 """What one goal's mapping works on: its inputs, the frame over its rows, and the two passes that read the rows.
 
-The first pass reads every row once and keeps whole numbers only: per profile how many rows it has, and per property the
-number of the row that decides. The second pass reads the deciding rows alone and keeps their values. So the memory of a pass
-is that of its profiles, whatever the values, and most values are never carried along.
+The first pass reads every row once and keeps whole numbers only: per profile how many rows it has, and per property
+the number of the row that decides. The second pass reads the deciding rows alone and keeps their values. So the
+memory of a pass is that of its profiles, whatever the values, and most values are never carried along.
 """
 
 from __future__ import annotations
@@ -251,7 +251,8 @@ def _row_parts(task: MapTask, target: Target, *, history: bool) -> tuple[list[No
     if history:
         before = previous_amount(target)
         amount = sql(
-            "CASE WHEN NOT special AND NOT moved AND $amount IS DISTINCT FROM $before THEN $amount - coalesce($before, 0) END",
+            "CASE WHEN NOT special AND NOT moved AND $amount IS DISTINCT FROM $before THEN $amount - "
+            "coalesce($before, 0) END",
             amount=amount,
             before=before,
         )
@@ -355,7 +356,8 @@ def value_pass(task: MapTask, targets: Sequence[Target]) -> Node:
         """
         WITH listed AS ($listed)
         SELECT profile_no, target, value, min(ord) AS ord, arg_min(place, ord) AS place
-        FROM (SELECT *, row_id * 1000000 + least(position, 999999) AS ord FROM ($union)) GROUP BY profile_no, target, value
+        FROM (SELECT *, row_id * 1000000 + least(position, 999999) AS ord FROM ($union)) GROUP BY profile_no,
+               target, value
         """,
         listed=listed,
         union=union,

@@ -1,8 +1,8 @@
-"""Map: the plan. The final document of every touched profile with before and after, its identifiers, answers and row state.
+"""Map: the plan: the final document of every touched profile, its identifiers, its answers, and the row state.
 
 Order of work: values of unique identifiers that others own (``claims.py``); the first pass over the rows; who may be
-processed (``consent.py``); the second pass; sums of repeated or moved rows (``sums.py``); the documents, bucket by bucket
-(``documents.py``); row state; quarantine; the counts, which must add up.
+processed (``consent.py``); the second pass; sums of repeated or moved rows (``sums.py``); the documents, bucket by
+bucket (``documents.py``); row state; quarantine; the counts, which must add up.
 
 =================== ====== ==========================================================================================
 reason              scope  when

@@ -1,8 +1,8 @@
 """What identifies a row across imports, and what tells that it changed.
 
-- *Row key*: md5 over the fields of ``row_key``; a row in which all of them are empty has no such name and is identified by
-  its content. Without ``row_key``: md5 over the source file and the content of the used fields; equal rows of one file
-  count by occurrence, the second one by the md5 of the first one's key and its number, and so on.
+- *Row key*: md5 over the fields of ``row_key``; a row in which all of them are empty has no such name and is
+  identified by its content. Without ``row_key``: md5 over the source file and the content of the used fields; equal
+  rows of one file count by occurrence, the second one by the md5 of the first one's key and its number, and so on.
 - *Row hash*: md5 over the used fields after processors. Where the content is the key, both are the same bytes.
 - *Used fields*: those of ``row_key``, identifiers, consent and mappings. A row that changed elsewhere did not change.
 """

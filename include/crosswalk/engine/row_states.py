@@ -42,7 +42,8 @@ def planned_row_state(task: MapTask) -> Node:
     if history:
         pairs = [(sql(f"now{target.index}"), sql(f"before{target.index}")) for target in sums]
         query = sql(
-            "SELECT * FROM ($query) UNION ALL SELECT row_key, row_hash, profile_no, $amounts AS amounts FROM special_key",
+            "SELECT * FROM ($query) UNION ALL SELECT row_key, row_hash, profile_no, $amounts AS amounts FROM "
+            "special_key",
             query=query,
             amounts=_amounts(task, pairs) if pairs else sql("NULL::VARCHAR"),
         )

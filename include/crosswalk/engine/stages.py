@@ -1,7 +1,8 @@
 """Intermediate results of *map* that are read back per bucket of profiles.
 
-Profiles have dense numbers, and a bucket is a range of them; so buckets come in the order of the numbers and the result does
-not depend on how many there are. With one bucket a stage is a table, else a folder of Parquet files per bucket.
+Profiles have dense numbers, and a bucket is a range of them; so buckets come in the order of the numbers and the
+result does not depend on how many there are. With one bucket a stage is a table, else a folder of Parquet files per
+bucket.
 """
 
 from __future__ import annotations

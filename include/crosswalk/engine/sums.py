@@ -1,7 +1,7 @@
 """Sums of rows whose key does not simply say "more than before": it occurs twice, or its row moved to another profile.
 
-A row key adds one amount to one profile. Its current amount is the last valid one among its rows, else what it had added
-before; its current profile is that of its last row. What it added before is taken back from where it went.
+A row key adds one amount to one profile. Its current amount is the last valid one among its rows, else what it had
+added before; its current profile is that of its last row. What it added before is taken back from where it went.
 """
 
 from __future__ import annotations
@@ -45,10 +45,12 @@ def special_sums(task: MapTask) -> None:
         "special_key",
         sql(
             """
-            SELECT row_key, arg_max(profile_no, row_id) AS profile_no, max(row_id) AS row_id, arg_max(place, row_id) AS place,
+            SELECT row_key, arg_max(profile_no, row_id) AS profile_no, max(row_id) AS row_id, arg_max(place,
+                   row_id) AS place,
                    CASE WHEN count(*) > 1 THEN unhex(md5(string_agg(hex(row_hash), '' ORDER BY row_id)))
                         ELSE any_value(row_hash) END AS row_hash,
-                   coalesce(max(moved_from), max(profile_no) FILTER (WHERE NOT moved AND amounts IS NOT NULL)) AS old_profile_no,
+                   coalesce(max(moved_from), max(profile_no) FILTER (WHERE NOT moved AND amounts IS NOT NULL)) AS
+                          old_profile_no,
                    $amounts
             FROM special_row GROUP BY row_key
             """

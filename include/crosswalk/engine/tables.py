@@ -13,8 +13,8 @@ from crosswalk.engine.template import Node, render
 class Tables:
     """The engine as a step uses it.
 
-    Tables are plain ones, not temporary: a temporary table belongs to one cursor, and streams to the store run on a cursor of
-    their own.
+    Tables are plain ones, not temporary: a temporary table belongs to one cursor, and streams to the store run on a
+    cursor of their own.
     """
 
     def __init__(self, session: Session) -> None:

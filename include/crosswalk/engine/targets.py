@@ -1,7 +1,8 @@
 """What a goal writes: each property with its strategy and the fields that feed it, and the query frame over the rows.
 
-Every strategy needs of each row one value per property (several mappings to one property follow each other within the row),
-so the frame has three levels: clean cells, the readers' inner columns, and expressions over those (see ``values.py``).
+Every strategy needs of each row one value per property (several mappings to one property follow each other within the
+row), so the frame has three levels: clean cells, the readers' inner columns, and expressions over those (see
+``values.py``).
 """
 
 from __future__ import annotations

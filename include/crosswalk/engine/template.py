@@ -1,7 +1,7 @@
-"""SQL built from parsed text: frames are written as SQL with ``$places``, and names, literals and expressions go in as nodes.
+"""SQL built from parsed text: frames with ``$places``, which names, literals and expressions fill as nodes.
 
-No name or value is ever put into the text of a statement (design D3): a field called ``x"; DROP TABLE y`` is a name like
-any other. Parsing is cached, so a frame that serves a hundred mappings is parsed once.
+No name or value is ever put into the text of a statement (design D3): a field called ``x"; DROP TABLE y`` is a name
+like any other. Parsing is cached, so a frame that serves a hundred mappings is parsed once.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 import sqlglot
 from sqlglot import exp
 
-Node = exp.Expression
+Node = exp.Expr
 Part = Node | Sequence[Node]
 
 
@@ -126,7 +126,7 @@ def call(function: str, *arguments: Node) -> Node:
 
 def union_all(queries: Sequence[Node]) -> Node:
     """The rows of all queries."""
-    return exp.union(*queries, distinct=False, copy=False) if len(queries) > 1 else queries[0]  # type: ignore[arg-type]
+    return exp.union(*queries, distinct=False, copy=False) if len(queries) > 1 else queries[0]
 
 
 def cast(expression: Node, kind: str) -> Node:

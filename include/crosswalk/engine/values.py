@@ -1,9 +1,12 @@
-"""How the cells of one field become values of one property: format, type, several values, and what a refusal is called."""
+"""How the cells of one field become values of one property.
+
+Format, type, several values, and what a refusal is called.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from crosswalk.config.connection import FieldMapping, Format, ImportProfiles
 from crosswalk.config.tenant import NUMERIC_TYPES, Property
@@ -17,8 +20,8 @@ Column = Callable[[str], Node]
 class ValueReader:
     """Reads clean cells (see ``functions.clean``) as values of one type.
 
-    A query has three levels: clean cells; the *inner* columns of each reader, computed once per cell; and expressions over
-    those. The engine does not share parts of CASE expressions, so what is used twice must be a column.
+    A query has three levels: clean cells; the *inner* columns of each reader, computed once per cell; and expressions
+    over those. The engine does not share parts of CASE expressions, so what is used twice must be a column.
 
     Attributes:
         kind: the property's type.
@@ -31,7 +34,7 @@ class ValueReader:
     """
 
     kind: str = "text"
-    marks: functions.Marks = functions.Marks()
+    marks: functions.Marks = field(default_factory=functions.Marks)
     decimals: int = 4
     pattern: str | None = None
     zone: str = "UTC"

@@ -1,8 +1,8 @@
 """Local time to UTC as a SQL expression, from the zone's own transitions.
 
-The rule is the same on every engine: a time in a spring gap moves forward, a time in an autumn fold is the earlier instant
-(design D3). Both follow from one reading: the offset *before* a change holds until the local clock has passed the later of
-its two readings. So a zone is a sorted list of local thresholds, which is looked up for each row.
+The rule is the same on every engine: a time in a spring gap moves forward, a time in an autumn fold is the earlier
+instant (design D3). Both follow from one reading: the offset *before* a change holds until the local clock has passed
+the later of its two readings. So a zone is a sorted list of local thresholds, which is looked up for each row.
 """
 
 from __future__ import annotations
@@ -50,7 +50,10 @@ def transitions(zone_name: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
 
 
 def to_utc(local: Node, zone_name: str) -> Node:
-    """Epoch microseconds UTC of local epoch microseconds; ``local`` should be a column, for it is named several times."""
+    """Epoch microseconds UTC of local epoch microseconds.
+
+    ``local`` should be a column, for it is named several times.
+    """
     if zone_name in ("UTC", "Etc/UTC"):
         return local.copy()
     thresholds, offsets = transitions(zone_name)
@@ -70,8 +73,8 @@ def to_utc(local: Node, zone_name: str) -> Node:
 def _lookup(local: Node, thresholds: tuple[int, ...], offsets: tuple[int, ...]) -> Node:
     """The offset in microseconds.
 
-    A unit of time (about a year) tells how many thresholds lie before it; those within it are compared one by one. The lists
-    are constants that the engine reads once, whatever their length.
+    A unit of time (about a year) tells how many thresholds lie before it; those within it are compared one by one.
+    The lists are constants that the engine reads once, whatever their length.
     """
     if not thresholds:
         return number(offsets[0] * _MICROSECONDS)
