@@ -218,7 +218,7 @@ def _compared(task: MapTask, linked: Node) -> Node:
             name(f"b{no}"),
             sql(
                 f"CASE WHEN len(k{no}) > {functions.MAX_VALUES} THEN k{no}[1:{functions.MAX_VALUES}] ELSE k{no} "
-                "END AS a{no}"
+                f"END AS a{no}"
             ),
             sql(f"kp{no} AS p{no}"),
             sql(f"coalesce(len(k{no}) > {functions.MAX_VALUES}, false) AS t{no}"),
@@ -310,7 +310,7 @@ def planned_identifiers(task: MapTask) -> Node:
                 sql(
                     f"SELECT profile_no, profile_id, $id AS property_id, unnest(list_filter({left}, LAMBDA item : "
                     f"NOT list_contains(coalesce({right}, []), item))) AS value, '{action}' AS action FROM doc "
-                    "WHERE c{no}",
+                    f"WHERE c{no}",
                     id=text(property_id),
                 )
             )
