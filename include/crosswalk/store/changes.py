@@ -188,11 +188,10 @@ class Changes(Ledger):
         updates = self._db.sink(UPDATE_PROFILE, {"at": now})
         log = self._db.sink(LOG_CHANGE, {"batch_no": number})
         for planned in in_order(batch.profiles(), "profile_id"):
-            outcome = planned.column("outcome")
-            inserts.write(planned.filter(pc.equal(outcome, "created")))
-            updates.write(planned.filter(pc.equal(outcome, "updated")))
-            log.write(_log_entries(planned.filter(pc.not_equal(outcome, "unchanged"))))
-            self._compare_unchanged(planned.filter(pc.equal(outcome, "unchanged")))
+            inserts.write(_of(planned, "created", "profile_id", "properties"))
+            updates.write(_of(planned, "updated", "profile_id", "version", "properties"))
+            log.write(_log_entries(planned))
+            self._compare_unchanged(_of(planned, "unchanged", "profile_id", "version"))
         inserts.finish()
         log.finish()  # its key is what notices a plan that lists a profile twice
         missed = updates.rows - updates.finish()
@@ -205,8 +204,7 @@ class Changes(Ledger):
         def work() -> int:
             existing = 0
             for planned in batch.profiles():
-                created = planned.filter(pc.equal(planned.column("outcome"), "created")).select(["profile_id"])
-                with self._db.staged("new_profile", created):
+                with self._db.staged("new_profile", _of(planned, "created", "profile_id")):
                     existing += self._db.query(
                         "SELECT count(*) AS one FROM new_profile n JOIN profile p ON p.profile_id = n.profile_id",
                         (),
@@ -220,7 +218,7 @@ class Changes(Ledger):
         """A profile that stays as it is must still be the one that was compared; it is read, not written."""
         if not planned.num_rows:
             return
-        with self._db.staged("same_profile", planned.select(["profile_id", "version"])):
+        with self._db.staged("same_profile", planned):
             same = self._db.query(
                 "SELECT count(*) AS one FROM same_profile s JOIN profile p ON p.profile_id = s.profile_id "
                 "AND p.version = s.version AND p.replaced_by IS NULL",
@@ -299,7 +297,14 @@ class Changes(Ledger):
         )
 
 
-def _log_entries(changed: pa.RecordBatch) -> pa.RecordBatch:
+def _of(planned: pa.RecordBatch, outcome: str, *columns: str) -> pa.RecordBatch:
+    """These columns of the profiles with that outcome; documents are only copied where they are written."""
+    return planned.select(list(columns)).filter(pc.equal(planned.column("outcome"), outcome))
+
+
+def _log_entries(planned: pa.RecordBatch) -> pa.RecordBatch:
+    wanted = planned.select(["profile_id", "version", "outcome", "changes"])
+    changed = wanted.filter(pc.not_equal(wanted.column("outcome"), "unchanged"))
     return pa.record_batch(
         {
             "profile_id": changed.column("profile_id"),
