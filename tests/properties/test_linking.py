@@ -60,7 +60,9 @@ def graph(seed: int, number: int) -> tuple[list[dict[str, str]], dict[str, dict[
 
 def expected_fates(rows: list[dict[str, str]], stored: dict[str, dict[str, list[str]]]) -> list[str]:
     """Per row a profile id, ``new:<its component>`` or a reason, by following shared values one by one."""
-    owner = {(key, value): profile for profile, doc in stored.items() for key, values in doc.items() for value in values}
+    owner = {
+        (key, value): profile for profile, doc in stored.items() for key, values in doc.items() for value in values
+    }
     found = [set(row.items()) for row in rows]
     owners = [{owner[value] for value in values if value in owner} for values in found]
     sound = [index for index in range(len(rows)) if len(owners[index]) < 2]
@@ -120,9 +122,14 @@ def test_three_hundred_graphs_link_as_their_components_in_any_order(engine: tupl
 
 
 def test_a_long_chain_of_shared_values_is_one_profile(engine: tuple[Session, Path]) -> None:
-    chain = [{"mail": f"link{index // 2 if index % 2 else index // 2 + 1}", "card": f"bond{index // 2}"} for index in range(30)]
+    chain = [
+        {"mail": f"link{index // 2 if index % 2 else index // 2 + 1}", "card": f"bond{index // 2}"}
+        for index in range(30)
+    ]
     world = World(*engine)
-    listed = [Row(SOURCES[0], no + 2, {f"p.{key}": row.get(key, "") for key in PROPERTIES}) for no, row in enumerate(chain)]
+    listed = [
+        Row(SOURCES[0], no + 2, {f"p.{key}": row.get(key, "") for key in PROPERTIES}) for no, row in enumerate(chain)
+    ]
     random.Random(3).shuffle(listed)
     counts = world.run(listed, GOAL, CONNECTION, TENANT)
     assert (counts["created"], counts["applied"]) == (1, 30)
