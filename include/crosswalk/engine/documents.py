@@ -103,33 +103,36 @@ def _attachments(task: MapTask, bucket: int) -> list[tuple[str, Node]]:
         )
     added = [target for target in task.frame.targets if target.strategy == "add"]
     if added:
-        lists = [
-            sql(
-                f"list({{'v': value, 'p': place}} ORDER BY ord) FILTER (WHERE target = $no) AS add{target.index}",
-                no=number(target.index),
-            )
-            for target in added
-        ]
-        part = buckets.part("added", bucket)
-        parts.append(
-            ("added", sql("SELECT profile_no, $lists FROM ($part) GROUP BY profile_no", lists=lists, part=part))
-        )
+        columns = [(f"add{target.index}", sql("target = $no", no=number(target.index))) for target in added]
+        parts.append(("added", _listed(buckets.part("added", bucket), "ord", columns)))
     if task.link_properties:
-        lists = [
-            sql(
-                f"list({{'v': value, 'p': place}} ORDER BY row_id, value) FILTER (WHERE property_id = $id) AS link{no}",
-                id=text(property_id),
-            )
+        columns = [
+            (f"link{no}", sql("property_id = $id", id=text(property_id)))
             for no, property_id in enumerate(task.properties)
             if property_id in task.link_properties
         ]
         part = sql("SELECT * FROM linking WHERE $within", within=buckets.within(bucket))
-        parts.append(
-            ("linking", sql("SELECT profile_no, $lists FROM ($part) GROUP BY profile_no", lists=lists, part=part))
-        )
+        parts.append(("linking", _listed(part, "row_id", columns)))
     if task.has_extra:
         parts.append(("extra", sql("SELECT *, true AS in_extra FROM ($part)", part=buckets.part("extra", bucket))))
     return parts
+
+
+def _listed(part: Node, order: str, columns: Sequence[tuple[str, Node]]) -> Node:
+    """Per profile, lists of values with their places, in order.
+
+    Sorted only where there are several, which is seldom.
+    """
+    lists = [
+        sql(f"list({{'o': {order}, 'v': value, 'p': place}}) FILTER (WHERE $chosen) AS {column}", chosen=condition)
+        for column, condition in columns
+    ]
+    ordered = [
+        sql(f"CASE WHEN len({column}) < 2 THEN {column} ELSE list_sort({column}) END AS {column}")
+        for column, _ in columns
+    ]
+    grouped = sql("SELECT profile_no, $lists FROM ($part) GROUP BY profile_no", lists=lists, part=part)
+    return sql("SELECT profile_no, $ordered FROM ($grouped)", ordered=ordered, grouped=grouped)
 
 
 def _winning_values(task: MapTask) -> list[Node]:
@@ -252,7 +255,7 @@ def planned_profiles(task: MapTask) -> Node:
     for no, property_id in enumerate(task.properties):
         key = json.dumps(property_id, ensure_ascii=False)
         flag, place = name(f"c{no}"), name(f"p{no}")
-        after_json, before_json = _json(name(f"a{no}")), _json(name(f"b{no}"))
+        after_json, before_json = name(f"ja{no}"), _json(name(f"b{no}"))
         parts.append(
             sql("CASE WHEN $flag THEN concat($key, $after) END", flag=flag, key=text(f"{key}:"), after=after_json)
         )
@@ -276,8 +279,9 @@ def planned_profiles(task: MapTask) -> Node:
                version, CASE WHEN is_new THEN $patch WHEN changed THEN json_merge_patch(properties, $patch)::VARCHAR
                              ELSE properties END AS properties,
                CASE WHEN is_new OR changed THEN $changes END AS changes
-        FROM doc ORDER BY profile_no
+        FROM (SELECT *, $written FROM doc) ORDER BY profile_no
         """,
+        written=[named(_json(name(f"a{no}")), f"ja{no}") for no in range(len(task.properties))] or [sql("1")],
         patch=patch,
         changes=_object(entries),
     )

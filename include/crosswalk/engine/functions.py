@@ -160,13 +160,9 @@ def _round_half_even(digits: Node, decimals: int) -> Node:
     kept = sql("left($fraction, $decimals)", fraction=fraction, decimals=number(decimals))
     lost = sql("substr($fraction, $next)", fraction=fraction, next=number(decimals + 1))
     cut = try_cast(sql("concat('0', $whole, '.', $kept)", whole=whole, kept=kept), f"DECIMAL(30, {decimals})")
-    upwards = sql(
-        "$lost >= '5' AND (rtrim($lost, '0') <> '5' OR right(concat('0', $whole, $kept), 1) IN ('1', '3', '5', "
-        "'7', '9'))",
-        lost=lost,
-        whole=whole,
-        kept=kept,
-    )
+    # No IN list here: the engine turns a longer one into a join, which would compute all this for every row.
+    odd = sql("contains('13579', right(concat('0', $whole, $kept), 1))", whole=whole, kept=kept)
+    upwards = sql("$lost >= '5' AND (rtrim($lost, '0') <> '5' OR $odd)", lost=lost, odd=odd)
     step = cast(text(f"{10**-decimals:.{decimals}f}"), f"DECIMAL(30, {decimals})")
     rounded = sql("$cut + CASE WHEN $upwards THEN $step ELSE 0 END", cut=cut, upwards=upwards, step=step)
     signed = sql("CASE WHEN $digits[1] = '-' THEN -($rounded) ELSE $rounded END", digits=digits, rounded=rounded)
@@ -362,31 +358,34 @@ def ordered_union(first: Node, second: Node) -> Node:
     )
 
 
-def row_text(cells: Sequence[tuple[Node, bool]]) -> Node:
+def joined_cells(cells: Sequence[Node]) -> Node:
+    """The cells of a row in one text: U+001F between them, U+001E for an absent one."""
+    between: list[Node] = []
+    for cell in cells:
+        marked = sql("coalesce($cell, $mark)", cell=cell, mark=text(NULL_MARK))
+        between += [text(SEPARATOR), marked] if between else [marked]
+    return call("concat", *between)
+
+
+def row_text(cells: Sequence[Node], joined: Node | None = None) -> Node:
     """Injective text of a row's cells: two rows have the same text only if all their cells are equal.
 
-    Cells are joined with U+001F, an absent one is U+001E. A row in which those characters occur is written as JSON
-    behind as many separators as no other row can have.
+    It is the joined text; a row in which the two marks occur is written as JSON behind as many separators as no other
+    row can have.
 
     Args:
-        cells: each cell and whether it is a list.
+        cells: text cells.
+        joined: a column that holds ``joined_cells``, where it is computed already.
     """
-    flat = [sql("$cell::JSON::VARCHAR", cell=call("to_json", cell)) if is_list else cell for cell, is_list in cells]
-    marked = [sql("coalesce($cell, $mark)", cell=cell, mark=text(NULL_MARK)) for cell in flat]
-    between: list[Node] = []
-    for cell in marked:
-        between += [text(SEPARATOR), cell] if between else [cell]
-    joined = call("concat", *between)
-    plain_cells = [cell for cell, is_list in cells if not is_list]
-    doubtful = [sql("$cell = $mark", cell=cell, mark=text(NULL_MARK)) for cell in plain_cells]
-    pattern = "%" + f"{SEPARATOR}%" * len(flat)
+    whole = joined if joined is not None else joined_cells(cells)
+    doubtful = [sql("$cell = $mark", cell=cell, mark=text(NULL_MARK)) for cell in cells]
     return sql(
-        "CASE WHEN $joined LIKE $pattern OR $doubtful THEN $prefix || to_json($cells)::VARCHAR ELSE $joined END",
-        joined=joined,
-        pattern=text(pattern),
+        "CASE WHEN $joined LIKE $pattern OR $doubtful THEN concat($prefix, to_json([$cells])) ELSE $joined END",
+        joined=whole,
+        pattern=text("%" + f"{SEPARATOR}%" * len(cells)),
         doubtful=call("coalesce", any_of(doubtful), exp.false()),
-        prefix=text(SEPARATOR * len(flat)),
-        cells=exp.Array(expressions=[cell.copy() for cell in flat]),
+        prefix=text(SEPARATOR * len(cells)),
+        cells=list(cells),
     )
 
 
@@ -400,6 +399,6 @@ def uuid5(namespace: UUID, content: Node) -> Node:
     digest = sql("sha1(unhex($namespace) || encode($content))", namespace=text(namespace.hex), content=content)
     return sql(
         "list_transform([$digest], LAMBDA hex : concat(hex[1:8], '-', hex[9:12], '-5', hex[14:16], '-', "
-        "translate(hex[17], '0123456789abcdef', '89ab89ab89ab89ab'), hex[18:20], '-', hex[21:32]))[1]",
+        "('89ab89ab89ab89ab')[instr('0123456789abcdef', hex[17])], hex[18:20], '-', hex[21:32]))[1]",
         digest=digest,
     )

@@ -39,11 +39,11 @@ from crosswalk.core.errors import FatalError, RetryableError
 from crosswalk.core.staging import GoalFolder
 from crosswalk.engine import functions
 from crosswalk.engine.link_graph import decide
+from crosswalk.engine.link_keys import build_tuples, find_changed, find_repeated, stage_keys
 from crosswalk.engine.link_quarantine import write_quarantine
-from crosswalk.engine.link_task import LinkTask, Lookup, identifier_values
-from crosswalk.engine.row_keys import key_columns, place_column
+from crosswalk.engine.link_task import LinkTask, Lookup
 from crosswalk.engine.session import Session, write_parquet
-from crosswalk.engine.template import all_of, name, named, number, parquet, render, sql, texts, union_all
+from crosswalk.engine.template import Node, all_of, name, number, parquet, render, sql, texts
 
 
 @dataclass(frozen=True)
@@ -94,149 +94,19 @@ def link_rows(
     """
     task = LinkTask(session, rows, sources, goal, tenant, batch_id, row_state, take_all, lookup, read_profiles, out)
     try:
-        _stage_keys(task)
-        _build_tuples(task, everything=not _find_changed(task))
+        stage_keys(task)
+        find_changed(task)
+        build_tuples(task)
         _find_owners(task)
         decide(task)
-        _route_rows(task)
+        _look_up_state(task)
         _write_profiles(task)
         _write_links(task)
+        _write_values(task)
         write_quarantine(task)
         return LinkResult(_counts(task))
     finally:
         task.scratch.unlink(missing_ok=True)
-
-
-def _stage_keys(task: LinkTask) -> None:
-    """``keyed``: per row its place, key, hash and raw identifiers; repeated keys are told apart or marked."""
-    keys = key_columns(task.goal, task.cells, task.sources)
-    columns = [named(expression, column) for column, expression in {"place": place_column(), **keys}.items()]
-    columns += [
-        named(task.cells.cell(link.field), raw) for link, raw in zip(task.goal.identifiers, task.raw, strict=True)
-    ]
-    query = sql("SELECT row_id, $columns FROM $rows", columns=columns, rows=parquet(task.rows))
-    write_parquet(task.session, render(query), task.scratch)
-    raw = [name(column) for column in task.raw]
-    row_hash = name("row_hash" if "row_hash" in keys else "row_key")
-    task.tables.view(
-        "staged_keys",
-        sql(
-            "SELECT row_id, place, row_key, by_content, $row_hash AS row_hash, $raw FROM $keys",
-            row_hash=row_hash,
-            raw=raw,
-            keys=parquet(task.scratch),
-        ),
-    )
-    task.tables.make(
-        "repeated",
-        sql(
-            "SELECT row_key FROM staged_keys WHERE hash(row_key) IN (SELECT h FROM (SELECT hash(row_key) AS h FROM "
-            "staged_keys) GROUP BY h HAVING count(*) > 1) GROUP BY row_key HAVING count(*) > 1"
-        ),
-    )
-    if task.tables.count("repeated") == 0:
-        query = sql("SELECT *, row_hash AS state_hash, false AS special FROM staged_keys")
-    else:
-        _tell_apart(task)
-        query = sql(
-            "SELECT k.* REPLACE (coalesce(a.row_key, k.row_key) AS row_key), "
-            "coalesce(a.state_hash, k.row_hash) AS state_hash, coalesce(a.special, false) AS special "
-            "FROM staged_keys AS k LEFT JOIN adjusted AS a USING (row_id)"
-        )
-    task.tables.view("keyed", query)
-
-
-def _tell_apart(task: LinkTask) -> None:
-    """``adjusted``: rows whose key occurs several times. By content: numbered. By name: compared by the hash of all."""
-    task.tables.make(
-        "adjusted",
-        sql(
-            """
-            SELECT row_id, NOT by_content AS special,
-                   CASE WHEN by_content AND occurrence > 1 THEN unhex(md5(concat(hex(row_key), '#', occurrence)))
-                        ELSE row_key END AS row_key,
-                   CASE WHEN by_content THEN row_hash ELSE all_hash END AS state_hash
-            FROM (
-                SELECT row_id, row_key, row_hash, by_content,
-                       row_number() OVER (PARTITION BY row_key ORDER BY row_id) AS occurrence
-                FROM staged_keys SEMI JOIN repeated USING (row_key)
-            ) LEFT JOIN (
-                SELECT row_key, unhex(md5(string_agg(hex(row_hash), '' ORDER BY row_id))) AS all_hash
-                FROM staged_keys SEMI JOIN repeated USING (row_key) WHERE NOT by_content GROUP BY row_key
-            ) USING (row_key)
-            """
-        ),
-    )
-
-
-def _find_changed(task: LinkTask) -> bool:
-    """``changed``: rows that row state does not know as they are; False when every row is taken."""
-    state = parquet(task.row_state)
-    task.has_state = bool(task.tables.one(sql("SELECT count(*) FROM $state", state=state)))
-    if task.take_all or not task.has_state:
-        return False
-    task.tables.make(
-        "changed",
-        sql(
-            "SELECT k.row_id FROM keyed AS k ANTI JOIN $state AS s "
-            "ON hash(k.row_key) = hash(s.row_key) AND hash(k.state_hash) = hash(s.row_hash)",
-            state=state,
-        ),
-    )
-    return True
-
-
-def _build_tuples(task: LinkTask, *, everything: bool) -> None:
-    """``tuples`` (distinct raw identifiers), ``tuple_reads`` (their values) and ``hot``: the tuples to decide about."""
-    raw = [name(column) for column in task.raw]
-    touched = sql("true") if everything else sql("bool_or(row_id IN (SELECT row_id FROM changed))")
-    task.tables.make(
-        "tuples",
-        sql(
-            "SELECT row_number() OVER () AS tuple_no, * FROM (SELECT $raw, min(row_id) AS first_row, "
-            "arg_min(place, row_id) AS place, $touched AS touched FROM keyed GROUP BY $raw)",
-            raw=raw,
-            touched=touched,
-        ),
-    )
-    found = identifier_values(task.readers, task.raw)
-    columns = [named(values, f"values_{index}") for index, (values, _) in enumerate(found)]
-    columns += [named(problem, f"problem_{index}") for index, (_, problem) in enumerate(found)]
-    task.tables.make("tuple_reads", sql("SELECT tuple_no, $columns FROM tuples", columns=columns))
-    parts = [
-        sql(
-            "SELECT tuple_no, $identifier AS identifier, $property AS property_no, unnest($values) AS value FROM "
-            "tuple_reads",
-            identifier=number(index),
-            property=number(task.properties.index(link.property)),
-            values=name(f"values_{index}"),
-        )
-        for index, link in enumerate(task.goal.identifiers)
-    ]
-    task.tables.make("tuple_values", union_all(parts))
-    task.tables.make("hot", sql("SELECT tuple_no FROM tuples WHERE touched"))
-    if not everything:
-        _spread(task)
-
-
-def _spread(task: LinkTask) -> None:
-    """Bring along every tuple that shares a linking value with a hot one, to the fixed point."""
-    known = task.tables.count("hot")
-    while known:
-        task.tables.make(
-            "hot",
-            sql(
-                """
-                SELECT tuple_no FROM hot UNION SELECT tuple_no FROM tuple_values SEMI JOIN (
-                    SELECT DISTINCT property_no, value FROM tuple_values SEMI JOIN hot USING (tuple_no)
-                ) AS shared USING (property_no, value)
-                """
-            ),
-        )
-        grown = task.tables.count("hot")
-        if grown == known:
-            return
-        known = grown
 
 
 def _find_owners(task: LinkTask) -> None:
@@ -267,7 +137,10 @@ def _find_owners(task: LinkTask) -> None:
         ),
     )
     wanted = task.tables.stream(
-        sql("SELECT $names[property_no + 1] AS property_id, value FROM link_value", names=texts(task.properties))
+        sql(
+            "SELECT list_extract($names, property_no + 1) AS property_id, value FROM link_value",
+            names=texts(task.properties),
+        )
     )
     task.tables.take_in("matched", task.lookup(wanted), "property_id, value, profile_id")
     task.tables.make(
@@ -281,81 +154,92 @@ def _find_owners(task: LinkTask) -> None:
         "value_owner",
         sql(
             "SELECT value_no, owner_no FROM link_value JOIN matched "
-            "ON matched.property_id = $names[property_no + 1] AND matched.value = link_value.value "
+            "ON matched.property_id = list_extract($names, property_no + 1) AND matched.value = link_value.value "
             "JOIN owner USING (profile_id)",
             names=texts(task.properties),
         ),
     )
 
 
-def _route_rows(task: LinkTask) -> None:
-    """``routed``: every row of a hot tuple with its decision; ``state_hit``.
+def _routed(task: LinkTask, fates: str, columns: str) -> Node:
+    """The considered rows with the fate of their tuple.
 
-    What row state has of the rows to apply.
+    Args:
+        task: the task.
+        fates: a table of the tuples' raw identifiers and what was decided about them.
+        columns: its columns to take along.
     """
     same = [sql("$left IS NOT DISTINCT FROM $right", left=name(raw, "k"), right=name(raw, "t")) for raw in task.raw]
-    task.tables.view(
-        "routed",
+    return sql(
+        "SELECT k.row_id, k.place, k.row_key, k.row_hash, k.state_hash, k.special, k.by_content, $columns "
+        f"FROM keyed AS k JOIN {fates} AS t ON $same",
+        columns=[name(column, "t") for column in columns.split()],
+        same=all_of(same),
+    )
+
+
+def _look_up_state(task: LinkTask) -> None:
+    """``state_hit``: what row state has of the rows to apply; only where there is row state."""
+    if not task.has_state:
+        return
+    task.tables.make(
+        "tuple_fate", sql("SELECT * FROM tuples JOIN decision USING (tuple_no) LEFT JOIN owner USING (owner_no)")
+    )
+    task.tables.make(
+        "state_hit",
         sql(
-            "SELECT k.row_id, k.place, k.row_key, k.row_hash, k.state_hash, k.special, t.* EXCLUDE ($raw, place, "
-            "first_row) "
-            "FROM keyed AS k JOIN (SELECT * FROM tuples JOIN decision USING (tuple_no)) AS t ON $same",
-            raw=[exp.to_identifier(raw) for raw in task.raw],
-            same=all_of(same),
+            """
+            SELECT r.row_id, s.amounts, s.profile_id AS old_profile_id,
+                   coalesce(r.profile_id = s.profile_id, false) AS stays,
+                   coalesce(r.profile_id = s.profile_id, false) AND r.state_hash = s.row_hash AS known
+            FROM ($routed) AS r JOIN $state AS s ON r.row_key = s.row_key WHERE r.outcome = 'apply'
+            """,
+            routed=_routed(task, "tuple_fate", "outcome profile_id"),
+            state=parquet(task.row_state),
         ),
     )
-    hits = sql(
-        """
-        SELECT r.row_id, s.amounts, s.profile_id AS old_profile_id,
-               coalesce(o.profile_id = s.profile_id, false) AS stays,
-               coalesce(o.profile_id = s.profile_id, false) AND r.state_hash = s.row_hash AS known
-        FROM routed AS r JOIN $state AS s ON r.row_key = s.row_key LEFT JOIN owner AS o USING (owner_no)
-        WHERE r.outcome = 'apply'
-        """,
-        state=parquet(task.row_state),
-    )
-    empty = sql(
-        "SELECT NULL::BIGINT AS row_id, NULL::VARCHAR AS amounts, NULL::VARCHAR AS old_profile_id, false AS stays, "
-        "false AS known WHERE false"
-    )
-    task.tables.make("state_hit", hits if task.has_state else empty)
 
 
 def _write_profiles(task: LinkTask) -> None:
     """``profiles.parquet``: new profiles, then the stored ones as they are now, each with its number in this run."""
-    created = int(task.tables.one("SELECT count(DISTINCT new_no) FROM decision"))
-    wanted = sql(
-        "SELECT profile_id FROM owner SEMI JOIN decision USING (owner_no) UNION "
-        "SELECT old_profile_id FROM state_hit WHERE NOT stays AND amounts IS NOT NULL"
-    )
+    tables = task.tables
+    created = int(tables.one("SELECT coalesce(max(new_no) + 1, 0) FROM decision"))
+    tables.make("wanted", sql("SELECT profile_id FROM owner SEMI JOIN decision USING (owner_no)"))
+    if task.has_state:
+        moved = sql("SELECT DISTINCT old_profile_id FROM state_hit WHERE NOT stays AND amounts IS NOT NULL")
+        tables.session.execute(f"INSERT INTO wanted {render(moved)} EXCEPT SELECT profile_id FROM wanted").fetchall()
     new = sql(
         "SELECT new_no AS profile_no, true AS is_new, $profile_id AS profile_id, 0::BIGINT AS version, "
-        "NULL::VARCHAR AS properties, 2::BIGINT AS permission_level FROM (SELECT new_no, min(first_row) AS first_row "
-        "FROM decision JOIN tuples USING (tuple_no) WHERE new_no IS NOT NULL GROUP BY new_no) ORDER BY new_no",
-        profile_id=functions.uuid5(uuid5(NAMESPACE_URL, f"crosswalk:{task.batch_id}"), sql("first_row::VARCHAR")),
+        "NULL::VARCHAR AS properties, 2::BIGINT AS permission_level FROM new_group ORDER BY new_no",
+        profile_id=functions.uuid5(uuid5(NAMESPACE_URL, f"crosswalk:{task.batch_id}"), sql("group_row::VARCHAR")),
     )
     query = sql("SELECT * FROM ($new)", new=new)
-    if task.tables.one(sql("SELECT count(*) FROM ($wanted)", wanted=wanted)):
-        stored = task.read_profiles(task.tables.stream(wanted))
+    if tables.count("wanted"):
+        stored = task.read_profiles(tables.stream(sql("SELECT profile_id FROM wanted ORDER BY profile_id")))
         task.session.register("stored_profiles", stored)
         query = sql(
             "SELECT * FROM ($new) UNION ALL SELECT row_number() OVER () + $before AS profile_no, false AS is_new, "
-            "profile_id, "
-            "version, properties, permission_level FROM stored_profiles",
+            "profile_id, version, properties, permission_level FROM stored_profiles",
             new=new,
             before=number(created - 1),
         )
     write_parquet(task.session, render(query), task.out.profiles)
-    task.tables.make(
+    tables.make(
         "stored_number",
         sql("SELECT profile_id, profile_no FROM $profiles WHERE NOT is_new", profiles=parquet(task.out.profiles)),
     )
-    lost = task.tables.one(
-        "SELECT count(*) FROM owner SEMI JOIN decision USING (owner_no) ANTI JOIN stored_number USING (profile_id)"
+    tables.make(
+        "fate",
+        sql(
+            "SELECT t.*, d.outcome, d.reason, d.detail, d.new_no, coalesce(d.new_no, s.profile_no) AS profile_no "
+            "FROM tuples AS t JOIN decision AS d USING (tuple_no) LEFT JOIN owner USING (owner_no) "
+            "LEFT JOIN stored_number AS s USING (profile_id)"
+        ),
     )
+    lost = tables.one("SELECT count(*) FROM fate WHERE outcome = 'apply' AND profile_no IS NULL")
     if lost:
         raise RetryableError(
-            f"{lost} profiles vanished from the store while rows were linked to them.",
+            f"Profiles of {lost} identifiers vanished from the store while rows were linked to them.",
             remedy="Run again; nothing was written.",
             code="store_moved",
             goal=task.goal.name,
@@ -363,51 +247,57 @@ def _write_profiles(task: LinkTask) -> None:
 
 
 def _write_links(task: LinkTask) -> None:
-    """``links.parquet`` and ``link_values.parquet`` (identifier values that their profile does not have yet)."""
-    numbered = sql(
-        "SELECT d.*, coalesce(d.new_no, s.profile_no) AS profile_no FROM decision AS d "
-        "LEFT JOIN owner USING (owner_no) LEFT JOIN stored_number AS s USING (profile_id)"
+    """``links.parquet``: the rows that are considered, each with its fate, key, hash and what row state has of it."""
+    fields = "outcome reason profile_no"
+    if task.has_state:
+        query = sql(
+            """
+            SELECT r.* EXCLUDE (place, state_hash), h.amounts, coalesce(h.known, false) AS known,
+                   h.row_id IS NOT NULL AND NOT h.stays AS moved, old.profile_no AS moved_from
+            FROM ($routed) AS r LEFT JOIN state_hit AS h USING (row_id)
+            LEFT JOIN stored_number AS old ON old.profile_id = h.old_profile_id AND NOT h.stays
+            """,
+            routed=_routed(task, "fate", fields),
+        )
+        write_parquet(task.session, render(query), task.out.links)
+        return
+    query = sql(
+        "SELECT * EXCLUDE (place, state_hash), NULL::VARCHAR AS amounts, false AS known, false AS moved, "
+        "NULL::BIGINT AS moved_from FROM ($routed)",
+        routed=_routed(task, "fate", fields),
     )
-    task.tables.make(
-        "numbered", sql("SELECT tuple_no, outcome, new_no, profile_no FROM ($numbered)", numbered=numbered)
-    )
-    links = sql(
-        """
-        SELECT r.row_id, r.outcome, r.reason, n.profile_no, r.row_key, r.row_hash, r.special, h.amounts,
-               coalesce(h.known, false) AS known, h.row_id IS NOT NULL AND NOT h.stays AS moved,
-               old.profile_no AS moved_from
-        FROM routed AS r JOIN numbered AS n USING (tuple_no) LEFT JOIN state_hit AS h USING (row_id)
-        LEFT JOIN stored_number AS old ON old.profile_id = h.old_profile_id AND NOT h.stays
-        """
-        if task.has_state
-        else """
-        SELECT r.row_id, r.outcome, r.reason, n.profile_no, r.row_key, r.row_hash, r.special, NULL::VARCHAR AS amounts,
-               false AS known, false AS moved, NULL::BIGINT AS moved_from
-        FROM routed AS r JOIN numbered AS n USING (tuple_no)
-        """
-    )
-    write_parquet(task.session, render(links), task.out.links)
+    write_parquet(task.session, render(query), task.out.links)
+    task.tables.view("first_links", sql("SELECT * FROM $links", links=parquet(task.out.links)))
+    if find_repeated(task, "first_links"):
+        task.tables.make(
+            "told_apart",
+            sql(
+                "SELECT l.* REPLACE (coalesce(a.row_key, l.row_key) AS row_key, coalesce(a.special, false) AS special) "
+                "FROM first_links AS l LEFT JOIN adjusted AS a USING (row_id)"
+            ),
+        )
+        write_parquet(task.session, "SELECT * FROM told_apart", task.out.links)
+        task.tables.drop("told_apart")
+
+
+def _write_values(task: LinkTask) -> None:
+    """``link_values.parquet``: identifier values that their profile does not have yet, with the first row of each."""
     values = sql(
         """
-        SELECT n.profile_no, $names[property_no + 1] AS property_id, value, min(t.first_row) AS row_id,
-               arg_min(t.place, t.first_row) AS place
-        FROM edges JOIN numbered AS n USING (tuple_no) JOIN tuples AS t USING (tuple_no) JOIN link_value USING
-               (value_no)
-        LEFT JOIN value_owner USING (value_no)
-        WHERE n.outcome = 'apply' AND (n.new_no IS NOT NULL OR ($stored AND owner_no IS NULL))
-        GROUP BY n.profile_no, property_no, value
+        SELECT profile_no, list_extract($names, property_no + 1) AS property_id, value, min(first_row) AS row_id,
+               arg_min(place, first_row) AS place
+        FROM edges JOIN fate USING (tuple_no) JOIN link_value USING (value_no) LEFT JOIN value_owner USING (value_no)
+        WHERE outcome = 'apply' AND (new_no IS NOT NULL OR ($stored AND owner_no IS NULL))
+        GROUP BY profile_no, property_no, value
         """,
         names=texts(task.properties),
-        stored=sql("true") if task.goal.store_identifiers and task.goal.match == "any" else sql("false"),
+        stored=exp.convert(task.goal.store_identifiers and task.goal.match == "any"),
     )
     write_parquet(task.session, render(values), link_values_path(task.out))
 
 
 def link_values_path(folder: GoalFolder) -> Path:
-    """Where *link* leaves the identifier values that *map* must store.
-
-    Profile_no, property_id, value, row_id, place.
-    """
+    """Where *link* leaves the identifier values to store: profile_no, property_id, value, row_id, place."""
     return folder.path / "link_values.parquet"
 
 

@@ -26,23 +26,21 @@ MAX_STRANGERS = 20
 
 
 def decide(task: LinkTask) -> None:
-    """Make ``decision``.
+    """Make ``decision`` (tuple_no, outcome, reason, detail, owner_no, new_no) and ``new_group`` (new_no, group_row).
 
-    Tuple_no, outcome, reason, detail, owner_no, new_no (both NULL unless the outcome is apply).
+    ``owner_no`` and ``new_no`` are NULL unless the outcome is apply.
     """
     tables = task.tables
     tables.make(
         "tuple_facts",
         sql(
             """
-            SELECT t.tuple_no, t.first_row, f.low, f.high, coalesce(f.low <> f.high, false) AS torn,
-                   coalesce(f.total, 0) AS total, coalesce(f.owned, 0) AS owned, coalesce(f.filled, 0) AS filled,
-                   coalesce(f.owned_identifiers, 0) AS owned_identifiers
+            SELECT t.tuple_no, t.first_row, f.* EXCLUDE (tuple_no), coalesce(low <> high, false) AS torn
             FROM tuples AS t SEMI JOIN decided USING (tuple_no) LEFT JOIN (
                 SELECT tuple_no, min(owner_no) AS low, max(owner_no) AS high, count(*) AS total, count(owner_no) AS
                        owned,
-                       count(DISTINCT identifier) AS filled,
-                       count(DISTINCT identifier) FILTER (WHERE owner_no IS NOT NULL) AS owned_identifiers
+                       min(value_no) AS first_value, max(value_no) AS last_value, bit_or(1 << identifier) AS filled,
+                       bit_or(1 << identifier) FILTER (WHERE owner_no IS NOT NULL) AS owned_identifiers
                 FROM edges LEFT JOIN value_owner USING (value_no) GROUP BY tuple_no
             ) AS f USING (tuple_no)
             """
@@ -50,24 +48,24 @@ def decide(task: LinkTask) -> None:
     )
     create = exp.convert(task.goal.create_profiles)
     if task.goal.match == "any":
-        _find_components(tables)
-        tables.make("verdict", _any_verdicts(create))
+        tables.make("verdict", _any_verdicts(create) if _find_components(tables) else _plain_verdicts(create))
     else:
         _share_out_values(tables, len(task.readers), create)
         tables.make("verdict", _all_verdicts(len(task.readers), create))
+    tables.make(
+        "new_group",
+        sql(
+            "SELECT new_group, group_row, row_number() OVER (ORDER BY group_row) - 1 AS new_no FROM (SELECT new_group, "
+            "min(first_row) AS group_row FROM verdict WHERE new_group IS NOT NULL GROUP BY new_group)"
+        ),
+    )
     problems = [sql(f"problem_{index}") for index in range(len(task.readers))]
     tables.make(
         "decision",
         sql(
             """
-            SELECT tuple_no, outcome, reason, detail, owner_no,
-                   CASE WHEN new_group IS NOT NULL THEN dense_rank() OVER (PARTITION BY new_group IS NULL ORDER BY
-                          group_row) - 1
-                   END AS new_no
-            FROM (SELECT v.*, g.group_row FROM verdict AS v LEFT JOIN (
-                SELECT new_group, min(first_row) AS group_row FROM verdict WHERE new_group IS NOT NULL GROUP BY
-                       new_group
-            ) AS g USING (new_group))
+            SELECT tuple_no, outcome, reason, detail, owner_no, new_no
+            FROM verdict LEFT JOIN new_group USING (new_group)
             UNION ALL BY NAME
             SELECT tuple_no, 'quarantined' AS outcome, coalesce($problems) AS reason
             FROM tuple_reads SEMI JOIN hot USING (tuple_no) ANTI JOIN decided USING (tuple_no)
@@ -80,49 +78,55 @@ def decide(task: LinkTask) -> None:
 # -- match: any --------------------------------------------------------------------------------------------------------
 
 
-def _find_components(tables: Tables) -> None:
-    """``component`` (value to component), ``component_facts`` and ``tuple_component``."""
+def _plain_verdicts(create: Node) -> Node:
+    """Verdicts where no tuple holds two values: each value is for itself."""
+    return sql(
+        """
+        SELECT tuple_no, first_row, low AS owner_no, NULL::VARCHAR AS detail,
+               CASE WHEN low IS NULL AND $create THEN first_value END AS new_group,
+               CASE WHEN total > 0 AND (low IS NOT NULL OR $create) THEN 'apply' ELSE 'excluded' END AS outcome,
+               CASE WHEN total IS NULL THEN 'no_identifier' WHEN low IS NULL AND NOT $create THEN 'no_match' END AS
+                      reason
+        FROM tuple_facts
+        """,
+        create=create,
+    )
+
+
+def _find_components(tables: Tables) -> bool:
+    """``component`` (value to component), ``component_facts``, ``glued``; False where no tuple holds two values."""
+    if not tables.one("SELECT count(*) FROM tuple_facts WHERE first_value <> last_value"):
+        return False
     tables.make(
         "sound_edges",
         sql(
-            "SELECT DISTINCT tuple_no, value_no FROM edges SEMI JOIN (SELECT tuple_no FROM tuple_facts WHERE NOT "
-            "torn) AS f USING (tuple_no)"
+            "SELECT DISTINCT tuple_no, value_no FROM edges SEMI JOIN (FROM tuple_facts WHERE NOT torn) AS f USING "
+            "(tuple_no)"
         ),
-    )
-    tables.make(
-        "tuple_first",
-        sql("SELECT tuple_no, min(value_no) AS value_no, count(*) AS size FROM sound_edges GROUP BY tuple_no"),
     )
     tables.make(
         "pairs",
         sql(
-            "SELECT DISTINCT f.value_no AS a, e.value_no AS b FROM sound_edges AS e JOIN tuple_first AS f USING "
+            "SELECT DISTINCT f.first_value AS a, e.value_no AS b FROM sound_edges AS e JOIN tuple_facts AS f USING "
             "(tuple_no) "
-            "WHERE f.size > 1 AND f.value_no <> e.value_no"
+            "WHERE f.first_value <> e.value_no"
         ),
     )
     tables.make("component", sql("SELECT a AS value_no, a AS component FROM pairs UNION SELECT b, b FROM pairs"))
-    linked = tables.count("pairs") > 0
     while tables.count("pairs"):
         _contract(tables)
     tables.make(
         "component_facts",
         sql(
             """
-            SELECT component, min(owner_no) AS component_low, max(owner_no) AS component_high,
+            SELECT component, min(owner_no) AS component_low,
                    CASE WHEN min(owner_no) <> max(owner_no) THEN 'ambiguous_match' END AS bad
             FROM component JOIN value_owner USING (value_no) GROUP BY component
             """
         ),
     )
-    tables.make("glued", _glued() if linked else sql("SELECT 0::BIGINT AS component WHERE false"))
-    tables.make(
-        "tuple_component",
-        sql(
-            "SELECT tuple_no, coalesce(c.component, f.value_no) AS component FROM tuple_first AS f LEFT JOIN "
-            "component AS c USING (value_no)"
-        ),
-    )
+    tables.make("glued", _glued())
+    return True
 
 
 def _contract(tables: Tables) -> None:
@@ -186,15 +190,15 @@ def _any_verdicts(create: Node) -> Node:
                CASE problem WHEN 'ambiguous_match' THEN coalesce(t.names, c.names) END AS detail
         FROM (
             SELECT *, CASE WHEN problem IS NULL THEN coalesce(low, component_low) END AS owner_no,
-                   CASE WHEN problem IS NULL AND low IS NULL AND component_low IS NULL AND $create THEN component
-                          END AS new_group
+                   CASE WHEN problem IS NULL AND low IS NULL AND component_low IS NULL AND $create
+                        THEN component END AS new_group
             FROM (
-                SELECT f.*, component, component_low,
-                       CASE WHEN total = 0 THEN 'no_identifier' WHEN torn THEN 'ambiguous_match'
-                            WHEN owned < total THEN coalesce(bad, CASE WHEN g.component IS NOT NULL THEN
-                                   'shared_identifier' END)
-                       END AS problem
-                FROM tuple_facts AS f LEFT JOIN tuple_component USING (tuple_no)
+                SELECT f.*, component_low,
+                       CASE WHEN total IS NULL THEN 'no_identifier' WHEN torn THEN 'ambiguous_match'
+                            WHEN owned = total THEN NULL WHEN bad IS NOT NULL THEN bad
+                            WHEN g.component IS NOT NULL THEN 'shared_identifier' END AS problem
+                FROM (SELECT x.*, coalesce(c.component, x.first_value) AS component
+                      FROM tuple_facts AS x LEFT JOIN component AS c ON c.value_no = x.first_value) AS f
                 LEFT JOIN component_facts USING (component) LEFT JOIN glued AS g USING (component)
             )
         ) LEFT JOIN ($torn) AS t USING (tuple_no) LEFT JOIN ($bad) AS c USING (component)
@@ -236,7 +240,8 @@ def _share_out_values(tables: Tables, identifiers: int, create: Node) -> None:
     In the order of rows a set is accepted when no set accepted before it holds one of its values. Each round accepts
     the sets that come first for all their values and drops those that lost one, so few rounds are needed.
     """
-    fresh = sql("filled = $all AND NOT torn AND owned = 0 AND $create", all=number(identifiers), create=create)
+    complete = number((1 << identifiers) - 1)
+    fresh = sql("filled = $all AND NOT torn AND owned = 0 AND $create", all=complete, create=create)
     tables.make(
         "tuple_members",
         sql(
@@ -274,22 +279,22 @@ def _all_verdicts(identifiers: int, create: Node) -> Node:
     return sql(
         """
         SELECT tuple_no, first_row,
-               CASE WHEN reason IN ('no_identifier', 'no_match') THEN 'excluded' WHEN reason IS NOT NULL THEN
-                      'quarantined'
-                    ELSE 'apply' END AS outcome,
+               CASE WHEN reason IS NULL THEN 'apply' WHEN reason = 'no_identifier' OR reason = 'no_match' THEN
+                      'excluded'
+                    ELSE 'quarantined' END AS outcome,
                reason, CASE WHEN reason = 'ambiguous_match' THEN names END AS detail,
                CASE WHEN reason IS NULL THEN low END AS owner_no,
                CASE WHEN reason IS NULL AND low IS NULL THEN set_row END AS new_group
         FROM (
             SELECT f.*, s.set_row, t.names,
-                   CASE WHEN filled < $all THEN 'no_identifier' WHEN torn THEN 'ambiguous_match'
+                   CASE WHEN filled IS DISTINCT FROM $all THEN 'no_identifier' WHEN torn THEN 'ambiguous_match'
                         WHEN owned_identifiers = $all THEN NULL WHEN owned > 0 THEN 'identifier_taken'
                         WHEN NOT $create THEN 'no_match' WHEN a.set_row IS NULL THEN 'identifier_taken' END AS reason
             FROM tuple_facts AS f LEFT JOIN tuple_set AS s USING (tuple_no) LEFT JOIN accepted AS a USING (set_row)
             LEFT JOIN ($torn) AS t USING (tuple_no)
         )
         """,
-        all=number(identifiers),
+        all=number((1 << identifiers) - 1),
         create=create,
         torn=_names(
             "tuple_no",

@@ -15,7 +15,7 @@ from crosswalk.core.staging import GoalFolder
 from crosswalk.engine.row_keys import Cells
 from crosswalk.engine.session import Session
 from crosswalk.engine.tables import Tables
-from crosswalk.engine.template import Node, name, sql
+from crosswalk.engine.template import Node, name, parquet, sql
 from crosswalk.engine.values import ValueReader, cleaned_cell
 
 Lookup = Callable[[pa.RecordBatchReader], pa.RecordBatchReader]
@@ -36,12 +36,21 @@ class LinkTask:
     lookup: Lookup
     read_profiles: Lookup
     out: GoalFolder
-    has_state: bool = False
 
     @cached_property
     def tables(self) -> Tables:
         """The engine's working tables."""
         return Tables(self.session)
+
+    @cached_property
+    def has_state(self) -> bool:
+        """Whether the goal has applied rows before."""
+        return bool(self.tables.one(sql("SELECT count(*) FROM $state", state=parquet(self.row_state))))
+
+    @property
+    def everything(self) -> bool:
+        """Whether every row is taken, changed or not."""
+        return self.take_all or not self.has_state
 
     @cached_property
     def cells(self) -> Cells:

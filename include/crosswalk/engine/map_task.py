@@ -84,6 +84,13 @@ class MapTask:
         query = sql("SELECT count(*) > 0 FROM $links WHERE amounts IS NOT NULL OR special", links=parquet(self.links))
         return bool(self.tables.one(query))
 
+    @cached_property
+    def has_known(self) -> bool:
+        """Whether row state knows any of the rows to apply as it is."""
+        return bool(
+            self.tables.one(sql("SELECT coalesce(bool_or(known), false) FROM $links", links=parquet(self.links)))
+        )
+
     @property
     def rejects_rows(self) -> bool:
         """Whether an invalid value sets its whole row aside."""
@@ -258,7 +265,7 @@ def _row_parts(task: MapTask, target: Target, *, history: bool) -> tuple[list[No
         )
     row = [named(amount, f"d{index}")]
     condition = sql(f"d{index} IS NOT NULL")
-    total = sql(f"sum(d{index}) FILTER (WHERE $good) AS s{index}", good=_good(task))
+    total = sql(f"sum(d{index}) FILTER (WHERE $good)::DECIMAL(38, 4) AS s{index}", good=_good(task))
     return row, [_last(f"w{index}", "max", condition, task), total]
 
 

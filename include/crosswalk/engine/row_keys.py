@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crosswalk.config.connection import ImportProfiles
-from crosswalk.engine.functions import md5_bytes, row_text
+from crosswalk.engine import functions
 from crosswalk.engine.session import Session
-from crosswalk.engine.template import Node, all_of, name, parquet, render, sql, texts
+from crosswalk.engine.template import Node, all_of, name, named, parquet, render, sql, texts
 from crosswalk.engine.values import missing_cell
 
 
@@ -67,24 +67,63 @@ def place_line(place: Node) -> Node:
     return sql("nullif($place % 1099511627776, 0)", place=place)
 
 
-def content_text(goal: ImportProfiles, cells: Cells) -> Node:
-    """Injective text of the used fields."""
-    return row_text([(cells.cell(field), cells.is_nested(field)) for field in used_fields(goal)])
+def keyed_rows(
+    goal: ImportProfiles, cells: Cells, sources: Sequence[str], rows: Node, identifiers: Sequence[Node]
+) -> Node:
+    """row_id, place, ``row_key``, ``by_content`` (the row has no name of its own), ``row_hash``, and the identifiers.
 
+    In levels, for a text that is used twice must be a column. Equal rows are not told apart yet.
 
-def key_columns(goal: ImportProfiles, cells: Cells, sources: Sequence[str]) -> dict[str, Node]:
-    """``row_key``, ``by_content`` (the row has no name of its own) and ``row_hash``, before equal rows are told apart.
-
-    ``row_hash`` is left out where the key is it.
+    Args:
+        goal: the goal.
+        cells: the columns of the rows.
+        sources: source paths by file index.
+        rows: the staged rows.
+        identifiers: further output columns, over the cells.
     """
-    content = content_text(goal, cells)
+    fields = used_fields(goal)
+    flat = [_flat(cells, field) for field in fields]
+    columns = [named(cell, f"f{index}") for index, cell in enumerate(flat)]
     path = sql("list_extract($sources, file_index + 1)", sources=texts(sources))
-    by_content = md5_bytes(sql("concat($path, chr(31), $content)", path=path, content=content))
-    if not goal.row_key:
-        return {"row_key": by_content, "by_content": sql("true")}
-    fields = [(cells.cell(field), cells.is_nested(field)) for field in goal.row_key]
-    empty = all_of([sql("coalesce($cell, '') = ''", cell=cell) for cell, is_list in fields if not is_list])
-    key = sql(
-        "CASE WHEN $empty THEN $other ELSE $key END", empty=empty, other=by_content, key=md5_bytes(row_text(fields))
+    first = sql(
+        "SELECT row_id, $place AS place, $path AS path, $identifiers, $columns FROM $rows",
+        place=place_column(),
+        path=path,
+        identifiers=identifiers,
+        columns=columns,
+        rows=rows,
     )
-    return {"row_key": key, "by_content": empty, "row_hash": md5_bytes(content)}
+    content = [name(f"f{index}") for index in range(len(fields))]
+    key = [name(f"f{fields.index(field)}") for field in goal.row_key]
+    second = sql(
+        "SELECT *, $content AS joined, $key AS joined_key FROM ($first)",
+        content=functions.joined_cells(content),
+        key=functions.joined_cells(key) if key else sql("''"),
+        first=first,
+    )
+    text = functions.row_text(content, name("joined"))
+    by_content = functions.md5_bytes(sql("concat(path, chr(31), $text)", text=text))
+    kept = [name(str(column.alias)) for column in identifiers]
+    if not goal.row_key:
+        third = sql(
+            "SELECT row_id, place, $key AS row_key, $kept FROM ($second)", key=by_content, kept=kept, second=second
+        )
+        return sql("SELECT *, true AS by_content, row_key AS row_hash FROM ($third)", third=third)
+    empty = all_of([sql("coalesce($cell, '') = ''", cell=cell) for cell in key])
+    return sql(
+        "SELECT row_id, place, CASE WHEN $empty THEN $other ELSE $key END AS row_key, $empty AS by_content, $hash "
+        "AS row_hash, "
+        "$kept FROM ($second)",
+        empty=empty,
+        other=by_content,
+        key=functions.md5_bytes(functions.row_text(key, name("joined_key"))),
+        hash=functions.md5_bytes(text),
+        kept=kept,
+        second=second,
+    )
+
+
+def _flat(cells: Cells, field: str) -> Node:
+    """A cell as text; a list as JSON, in which the marks cannot occur."""
+    cell = cells.cell(field)
+    return sql("to_json($cell)::VARCHAR", cell=cell) if cells.is_nested(field) else cell

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 
 from crosswalk.engine.map_task import MapTask, previous_amount
-from crosswalk.engine.template import Node, call, name, parquet, sql, text
+from crosswalk.engine.targets import Target
+from crosswalk.engine.template import Node, call, name, named, number, parquet, sql, text, union_all
 
 
 def planned_row_state(task: MapTask) -> Node:
@@ -14,62 +15,97 @@ def planned_row_state(task: MapTask) -> Node:
     Rows that row state knows as they are (same content, same profile, same amounts) are left out.
     """
     sums, history = task.sums, task.has_history
-    ids = sql("SELECT profile_no, profile_id FROM $profiles", profiles=parquet(task.profiles))
     keep = ["row_key", "row_hash", "known", "amounts", *(["special", "moved"] if history else [])]
+    regular = sql("NOT special AND NOT moved" if history else "true")
     if sums:
         mappings = [mapping for target in sums for mapping in target.mappings]
         rows = task.frame.query(task.linked_rows(task.good, keep), [*task.base_columns, *keep], mappings)
-        current = _amounts(task, [(target.amount(), previous_amount(target)) for target in sums])
+        current = [
+            named(
+                _current(task, target, target.amount(), previous_amount(target) if history else None),
+                f"now{target.index}",
+            )
+            for target in sums
+        ]
+        numbers = sql("SELECT *, $current FROM ($rows) WHERE $regular", current=current, rows=rows, regular=regular)
+        query = _with_amounts(task, numbers, native=not history and not task.has_overflow)
+        query = sql(
+            "SELECT row_key, row_hash, profile_no, known, amounts AS amounts_before, amounts_now FROM ($query)",
+            query=query,
+        )
     else:
-        rows = sql(
-            "SELECT row_id, profile_no, $keep FROM $links WHERE outcome = 'apply' AND $good",
-            keep=[name(column) for column in keep],
+        query = sql(
+            "SELECT row_key, row_hash, profile_no, known, amounts AS amounts_before, NULL::VARCHAR AS amounts_now "
+            "FROM $links WHERE outcome = 'apply' AND $good AND $regular",
             links=parquet(task.links),
             good=task.good,
+            regular=regular,
         )
-        current = sql("NULL::VARCHAR")
-    regular = sql(
-        "SELECT row_key, row_hash, profile_no, amounts, known, $current AS amounts_now FROM ($rows) WHERE $regular",
-        current=current,
-        rows=rows,
-        regular=sql("NOT special AND NOT moved" if history else "true"),
-    )
-    query = sql(
-        "SELECT row_key, row_hash, profile_no, amounts_now AS amounts FROM ($regular) "
-        "WHERE NOT (known AND amounts IS NOT DISTINCT FROM amounts_now)",
-        regular=regular,
-    )
-    if history:
-        pairs = [(sql(f"now{target.index}"), sql(f"before{target.index}")) for target in sums]
+    if task.has_known:
         query = sql(
-            "SELECT * FROM ($query) UNION ALL SELECT row_key, row_hash, profile_no, $amounts AS amounts FROM "
-            "special_key",
-            query=query,
-            amounts=_amounts(task, pairs) if pairs else sql("NULL::VARCHAR"),
+            "SELECT * FROM ($query) WHERE NOT (known AND amounts_before IS NOT DISTINCT FROM amounts_now)", query=query
         )
+    query = sql("SELECT row_key, row_hash, profile_no, amounts_now AS amounts FROM ($query)", query=query)
+    if history:
+        query = union_all([query, _special_keys(task)])
+    if task.has_gate:
+        query = sql("SELECT * FROM ($query) ANTI JOIN blocked USING (profile_no)", query=query)
     return sql(
-        "SELECT s.row_key, s.row_hash, i.profile_id, s.amounts FROM ($query) AS s ANTI JOIN blocked USING (profile_no) "
-        "JOIN ($ids) AS i USING (profile_no)",
+        "SELECT s.row_key, s.row_hash, i.profile_id, s.amounts FROM ($query) AS s "
+        "JOIN (SELECT profile_no, profile_id FROM $profiles) AS i USING (profile_no)",
         query=query,
-        ids=ids,
+        profiles=parquet(task.profiles),
     )
 
 
-def _amounts(task: MapTask, pairs: list[tuple[Node, Node]]) -> Node:
-    """The amounts as JSON by property; a refused sum added nothing, so its rows keep what they had."""
+def _special_keys(task: MapTask) -> Node:
+    """The keys of ``sums.py``."""
+    if not task.sums:
+        return sql("SELECT row_key, row_hash, profile_no, NULL::VARCHAR AS amounts FROM special_key")
+    current = [
+        named(_current(task, target, sql(f"now{target.index}"), sql(f"before{target.index}")), f"now{target.index}")
+        for target in task.sums
+    ]
+    numbers = sql("SELECT row_key, row_hash, profile_no, $current FROM special_key", current=current)
+    query = _with_amounts(task, numbers, native=False)
+    return sql("SELECT row_key, row_hash, profile_no, amounts_now AS amounts FROM ($query)", query=query)
+
+
+def _current(task: MapTask, target: Target, now: Node, before: Node | None) -> Node:
+    """What a row has added from now on; where its sum was refused, what it had added before."""
+    current = now if before is None else sql("coalesce($now, $before)", now=now, before=before)
+    if not task.has_overflow:
+        return current
+    refused = sql("profile_no IN (SELECT profile_no FROM overflow WHERE target = $no)", no=number(target.index))
+    kept = before if before is not None else sql("NULL")
+    return sql("CASE WHEN $refused THEN $kept ELSE $current END", refused=refused, kept=kept, current=current)
+
+
+def _with_amounts(task: MapTask, numbers: Node, *, native: bool) -> Node:
+    """Adds ``amounts_now``: the numbers ``now`` as JSON by property, NULL when there are none.
+
+    Args:
+        task: the task.
+        numbers: the rows.
+        native: the numbers still have the type that they were read as.
+    """
     members = []
-    for target, (now, before) in zip(task.sums, pairs, strict=True):
-        current = sql("coalesce($now, $before)", now=now, before=before)
-        if task.has_overflow:
-            refused = sql(
-                "profile_no IN (SELECT profile_no FROM overflow WHERE target = $no)", no=sql(str(target.index))
+    for target in task.sums:
+        current = name(f"now{target.index}")
+        precision = 18 if native and target.is_plain_sum else 38
+        shown = target.mappings[0].reader.number_text(current, precision=precision)
+        key = text(f'{json.dumps(target.property_id, ensure_ascii=False)}:"')
+        members.append(
+            sql(
+                "CASE WHEN $current IS NOT NULL THEN concat($key, $shown, '\"') END",
+                current=current,
+                key=key,
+                shown=shown,
             )
-            current = sql(
-                "CASE WHEN $refused THEN $before ELSE $current END", refused=refused, before=before, current=current
-            )
-        shown = target.mappings[0].reader.number_text(current, precision=38)
-        key = json.dumps(target.property_id, ensure_ascii=False)
-        members.append(sql("concat($key, $shown, '\"')", key=text(f'{key}:"'), shown=shown))
-        members[-1] = sql("CASE WHEN $current IS NOT NULL THEN $member END", current=current, member=members[-1])
-    joined = call("concat_ws", text(","), *members)
-    return sql("CASE WHEN $joined <> '' THEN concat('{', $joined, '}') END", joined=joined)
+        )
+    listed = members[0] if len(members) == 1 else call("nullif", call("concat_ws", text(","), *members), text(""))
+    inner = sql("SELECT *, $listed AS listed FROM ($numbers)", listed=listed, numbers=numbers)
+    return sql(
+        "SELECT *, CASE WHEN listed IS NOT NULL THEN concat('{', listed, '}') END AS amounts_now FROM ($inner)",
+        inner=inner,
+    )

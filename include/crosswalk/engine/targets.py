@@ -151,8 +151,15 @@ class Target:
         lists = [mapping.texts(gone) for mapping in self.mappings]
         return call("list_concat", *lists) if len(lists) > 1 else lists[0]
 
+    @property
+    def is_plain_sum(self) -> bool:
+        """Whether each row adds the one number of one cell, so that it fits the type as it is."""
+        return len(self.mappings) == 1 and not self.mappings[0].reader.many
+
     def amount(self) -> Node:
         """What one row adds."""
+        if self.is_plain_sum:
+            return self.mappings[0].column("value")
         amounts = [mapping.reader.amount(mapping.cell, mapping.column) for mapping in self.mappings]
         if len(amounts) == 1:
             return amounts[0]
