@@ -15,7 +15,7 @@ from crosswalk.config.tenant import CONSENTED, REFUSED
 from crosswalk.engine import consent, functions
 from crosswalk.engine.link import link_values_path
 from crosswalk.engine.map_task import MapTask
-from crosswalk.engine.strategies import after, new_items
+from crosswalk.engine.strategies import added_values, after
 from crosswalk.engine.template import Node, any_of, call, name, named, number, parquet, sql, text, texts
 
 
@@ -119,20 +119,42 @@ def _attachments(task: MapTask, bucket: int) -> list[tuple[str, Node]]:
 
 
 def _listed(part: Node, order: str, columns: Sequence[tuple[str, Node]]) -> Node:
-    """Per profile, lists of values with their places, in order.
+    """Per profile, lists of values (``<column>v``) and of their places (``<column>p``), in order.
 
-    Sorted only where there are several, which is seldom.
+    Most lists hold one value, and sorting costs far more than listing; so only longer ones are sorted.
     """
-    lists = [
-        sql(f"list({{'o': {order}, 'v': value, 'p': place}}) FILTER (WHERE $chosen) AS {column}", chosen=condition)
-        for column, condition in columns
-    ]
-    ordered = [
-        sql(f"CASE WHEN len({column}) < 2 THEN {column} ELSE list_sort({column}) END AS {column}")
-        for column, _ in columns
-    ]
-    grouped = sql("SELECT profile_no, $lists FROM ($part) GROUP BY profile_no", lists=lists, part=part)
-    return sql("SELECT profile_no, $ordered FROM ($grouped)", ordered=ordered, grouped=grouped)
+    lists: list[Node] = []
+    ordered: list[Node] = []
+    for column, condition in columns:
+        lists += [
+            sql(f"list(value) FILTER (WHERE $chosen) AS {column}v", chosen=condition),
+            sql(f"list(place) FILTER (WHERE $chosen) AS {column}p", chosen=condition),
+            sql(
+                f"list({{'o': {order}, 'v': value, 'p': place}}) FILTER (WHERE several AND $chosen) AS {column}s",
+                chosen=condition,
+            ),
+        ]
+        ordered += [
+            sql(
+                f"CASE WHEN len({column}s) > 1 THEN list_transform(list_sort({column}s), LAMBDA item : item.{letter}) "
+                f"ELSE {column}{letter} END AS {column}{letter}"
+            )
+            for letter in "vp"
+        ]
+    repeated = sql("SELECT profile_no AS several_no FROM listed GROUP BY profile_no HAVING count(*) > 1")
+    marked = sql(
+        "SELECT l.*, several_no IS NOT NULL AS several FROM listed AS l LEFT JOIN ($repeated) AS r ON l.profile_no "
+        "= r.several_no",
+        repeated=repeated,
+    )
+    return sql(
+        "WITH listed AS MATERIALIZED ($part) SELECT profile_no, $ordered FROM (SELECT profile_no, $lists FROM "
+        "($marked) GROUP BY profile_no)",
+        part=part,
+        ordered=ordered,
+        lists=lists,
+        marked=marked,
+    )
 
 
 def _winning_values(task: MapTask) -> list[Node]:
@@ -189,23 +211,19 @@ def _linked(task: MapTask, mapped: Node) -> Node:
         if property_id not in task.link_properties:
             columns += [named(values, f"k{no}"), named(place, f"kp{no}")]
             continue
-        new = new_items(values, name(f"link{no}"))
+        found = added_values(values, f"link{no}")
+        union, last = found.values, found.place
         if task.has_gate:
-            new = sql("CASE WHEN NOT is_blocked THEN $new END", new=new)
-        union = sql(
-            "CASE WHEN coalesce(len($new), 0) = 0 THEN $values "
-            "ELSE list_concat(coalesce($values, []), list_transform($new, LAMBDA item : item.v)) END",
-            new=new,
+            union = sql("CASE WHEN is_blocked THEN $values ELSE $union END", values=values, union=union)
+            last = sql("CASE WHEN NOT is_blocked THEN $last END", last=last)
+        kept = sql(
+            "CASE WHEN $values IS DISTINCT FROM $before THEN $place ELSE coalesce($last, $place) END",
             values=values,
-        )
-        changed = sql("$values IS NOT DISTINCT FROM $before", values=values, before=name(f"b{no}"))
-        moved = sql(
-            "CASE WHEN $same AND coalesce(len($new), 0) > 0 THEN list_extract($new, -1).p ELSE $place END",
-            same=changed,
-            new=new,
+            before=name(f"b{no}"),
+            last=last,
             place=place,
         )
-        columns += [named(union, f"k{no}"), named(moved, f"kp{no}")]
+        columns += [named(union, f"k{no}"), named(kept, f"kp{no}")]
     return sql("SELECT *, $columns FROM ($mapped)", columns=columns, mapped=mapped) if columns else mapped
 
 

@@ -394,11 +394,16 @@ def md5_bytes(content: Node) -> Node:
     return sql("unhex(md5($content))", content=content)
 
 
-def uuid5(namespace: UUID, content: Node) -> Node:
-    """The version 5 UUID of a text in a namespace, as text."""
-    digest = sql("sha1(unhex($namespace) || encode($content))", namespace=text(namespace.hex), content=content)
+def uuid5_digest(namespace: UUID, content: Node) -> Node:
+    """What ``uuid5_text`` makes the UUID of: the SHA-1 of the namespace and the text, in hexadecimal."""
+    return sql("sha1(unhex($namespace) || encode($content))", namespace=text(namespace.hex), content=content)
+
+
+def uuid5_text(digest: Node) -> Node:
+    """The version 5 UUID of a digest, which should be a column."""
     return sql(
-        "list_transform([$digest], LAMBDA hex : concat(hex[1:8], '-', hex[9:12], '-5', hex[14:16], '-', "
-        "('89ab89ab89ab89ab')[instr('0123456789abcdef', hex[17])], hex[18:20], '-', hex[21:32]))[1]",
-        digest=digest,
+        "concat(substr($d, 1, 8), '-', substr($d, 9, 4), '-5', substr($d, 14, 3), '-', "
+        "substr('89ab89ab89ab89ab', instr('0123456789abcdef', substr($d, 17, 1)), 1), substr($d, 18, 3), '-', "
+        "substr($d, 21, 12))",
+        d=digest,
     )

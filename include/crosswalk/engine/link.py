@@ -210,8 +210,10 @@ def _write_profiles(task: LinkTask) -> None:
         tables.session.execute(f"INSERT INTO wanted {render(moved)} EXCEPT SELECT profile_id FROM wanted").fetchall()
     new = sql(
         "SELECT new_no AS profile_no, true AS is_new, $profile_id AS profile_id, 0::BIGINT AS version, "
-        "NULL::VARCHAR AS properties, 2::BIGINT AS permission_level FROM new_group ORDER BY new_no",
-        profile_id=functions.uuid5(uuid5(NAMESPACE_URL, f"crosswalk:{task.batch_id}"), sql("group_row::VARCHAR")),
+        "NULL::VARCHAR AS properties, 2::BIGINT AS permission_level "
+        "FROM (SELECT new_no, $digest AS digest FROM new_group ORDER BY new_no)",
+        profile_id=functions.uuid5_text(name("digest")),
+        digest=functions.uuid5_digest(uuid5(NAMESPACE_URL, f"crosswalk:{task.batch_id}"), sql("group_row::VARCHAR")),
     )
     query = sql("SELECT * FROM ($new)", new=new)
     if tables.count("wanted"):
@@ -223,7 +225,7 @@ def _write_profiles(task: LinkTask) -> None:
             new=new,
             before=number(created - 1),
         )
-    write_parquet(task.session, render(query), task.out.profiles)
+    write_parquet(task.session, render(query), task.out.profiles, quick=True)
     tables.make(
         "stored_number",
         sql("SELECT profile_id, profile_no FROM $profiles WHERE NOT is_new", profiles=parquet(task.out.profiles)),
@@ -259,14 +261,14 @@ def _write_links(task: LinkTask) -> None:
             """,
             routed=_routed(task, "fate", fields),
         )
-        write_parquet(task.session, render(query), task.out.links)
+        write_parquet(task.session, render(query), task.out.links, quick=True)
         return
     query = sql(
         "SELECT * EXCLUDE (place, state_hash), NULL::VARCHAR AS amounts, false AS known, false AS moved, "
         "NULL::BIGINT AS moved_from FROM ($routed)",
         routed=_routed(task, "fate", fields),
     )
-    write_parquet(task.session, render(query), task.out.links)
+    write_parquet(task.session, render(query), task.out.links, quick=True)
     task.tables.view("first_links", sql("SELECT * FROM $links", links=parquet(task.out.links)))
     if find_repeated(task, "first_links"):
         task.tables.make(
@@ -276,7 +278,7 @@ def _write_links(task: LinkTask) -> None:
                 "FROM first_links AS l LEFT JOIN adjusted AS a USING (row_id)"
             ),
         )
-        write_parquet(task.session, "SELECT * FROM told_apart", task.out.links)
+        write_parquet(task.session, "SELECT * FROM told_apart", task.out.links, quick=True)
         task.tables.drop("told_apart")
 
 
@@ -293,7 +295,7 @@ def _write_values(task: LinkTask) -> None:
         names=texts(task.properties),
         stored=exp.convert(task.goal.store_identifiers and task.goal.match == "any"),
     )
-    write_parquet(task.session, render(values), link_values_path(task.out))
+    write_parquet(task.session, render(values), link_values_path(task.out), quick=True)
 
 
 def link_values_path(folder: GoalFolder) -> Path:

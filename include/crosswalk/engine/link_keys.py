@@ -28,7 +28,7 @@ def stage_keys(task: LinkTask) -> None:
         task.tables.view("staged_keys", keyed)
         task.tables.view("keyed", plain)
         return
-    write_parquet(task.session, render(keyed), task.scratch)
+    write_parquet(task.session, render(keyed), task.scratch, quick=True)
     task.tables.view("staged_keys", sql("SELECT * FROM $keys", keys=parquet(task.scratch)))
     task.tables.view("identified", sql("SELECT * FROM staged_keys"))
     if find_repeated(task, "staged_keys"):

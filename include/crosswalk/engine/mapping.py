@@ -111,7 +111,7 @@ def compute_plan(
         special_sums(task)
         _stage_lists(task)
         figures = _write_documents(task)
-        write_parquet(session, render(planned_row_state(task)), folder.plan / "row_state.parquet")
+        write_parquet(session, render(planned_row_state(task)), folder.plan / "row_state.parquet", quick=True)
         write_quarantine(task)
         return PlanResult(_counts(task, figures, filtered))
     finally:
@@ -163,7 +163,7 @@ class _Writer:
         """Add the rows of a query."""
         reader = self.task.tables.stream(query)
         if self.file is None:
-            self.file = pq.ParquetWriter(self.temporary, reader.schema, compression="snappy", use_dictionary=False)
+            self.file = pq.ParquetWriter(self.temporary, reader.schema, compression="none", use_dictionary=False)
         for batch in reader:
             self.file.write_batch(batch)
 

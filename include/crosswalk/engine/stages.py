@@ -10,7 +10,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from crosswalk.engine.session import literal
+from crosswalk.engine.session import QUICK, literal
 from crosswalk.engine.tables import Tables
 from crosswalk.engine.template import Node, number, render, sql, text, texts
 
@@ -45,8 +45,7 @@ class Buckets:
         target.mkdir(parents=True)
         split = sql("SELECT *, profile_no // $size AS bucket FROM ($query)", size=number(self.size), query=query)
         self.tables.session.execute(
-            f"COPY ({render(split)}) TO {literal(target)} (FORMAT parquet, COMPRESSION snappy, PARTITION_BY (bucket), "
-            "OVERWRITE_OR_IGNORE true)"
+            f"COPY ({render(split)}) TO {literal(target)} ({QUICK}, PARTITION_BY (bucket), OVERWRITE_OR_IGNORE true)"
         ).fetchall()
         if not any(target.rglob("*.parquet")):
             self.tables.make(stage, sql("SELECT * FROM ($query) LIMIT 0", query=query))

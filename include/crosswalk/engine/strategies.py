@@ -37,7 +37,7 @@ def after(target: Target, before: Node) -> After:
     """Expressions over the columns ``v``, ``pl``, ``add``, ``s``, ``x``, ``xp`` of a profile."""
     index = target.index
     if target.strategy == "add":
-        return _added(before, name(f"add{index}"))
+        return added_values(before, f"add{index}")
     if target.strategy == "sum":
         return _summed(target, before)
     value, place = name(f"v{index}"), name(f"pl{index}")
@@ -51,25 +51,28 @@ def after(target: Target, before: Node) -> After:
     return After(sql(frames[target.strategy], value=value, before=before, stored=stored, empty=empty), place)
 
 
-def _added(before: Node, items: Node) -> After:
-    """``items``: value and place of each value, in order of first occurrence."""
-    new = new_items(before, items)
-    values = sql(
-        "CASE WHEN coalesce(len($new), 0) = 0 THEN $before "
-        "ELSE list_concat(coalesce($before, []), list_transform($new, LAMBDA item : item.v)) END",
-        new=new,
-        before=before,
-    )
-    return After(values, sql("list_extract($new, -1).p", new=new))
+def added_values(before: Node, column: str) -> After:
+    """The list with those values of ``<column>v`` behind it that it lacks; the place is that of the last one added.
 
-
-def new_items(before: Node, items: Node) -> Node:
-    """Those items whose value the list lacks."""
-    return sql(
-        "list_filter($items, LAMBDA item : NOT list_contains(coalesce($before, []), item.v))",
-        items=items,
+    Where there is nothing before, nothing has to be compared.
+    """
+    values, places = name(f"{column}v"), name(f"{column}p")
+    lacking = sql("NOT list_contains($before, item)", before=before)
+    union = sql(
+        "CASE WHEN $values IS NULL THEN $before WHEN $before IS NULL THEN $values "
+        "ELSE list_concat($before, list_filter($values, LAMBDA item : $lacking)) END",
+        values=values,
         before=before,
+        lacking=lacking,
     )
+    last = sql(
+        "CASE WHEN $before IS NULL THEN list_extract($places, -1) ELSE list_extract(list_filter($places, "
+        "LAMBDA place, position : NOT list_contains($before, list_extract($values, position))), -1) END",
+        before=before,
+        places=places,
+        values=values,
+    )
+    return After(union, last)
 
 
 def _summed(target: Target, before: Node) -> After:
