@@ -19,62 +19,40 @@ from crosswalk.engine.strategies import added_values, after
 from crosswalk.engine.template import Node, any_of, call, name, named, number, parquet, sql, text, texts
 
 
-def build_bucket(task: MapTask, bucket: int) -> None:
-    """``doc``.
+def bucket_documents(task: MapTask) -> Node:
+    """``doc``: each property of the profiles before (``b``) and after (``a``), and the place that decided (``p``).
 
-    Per profile of a bucket, before (``b``), after (``a``) and place (``p``) of every property by its number.
+    It reads the views ``at_...`` that ``look_at`` points to the bucket, so it is the same query for all of them.
     """
-    task.tables.make("doc", _compared(task, _linked(task, _mapped(task, _gathered(task, bucket)))))
+    return _compared(task, _linked(task, _mapped(task, _gathered(task))))
 
 
-def _gathered(task: MapTask, bucket: int) -> Node:
+def look_at(task: MapTask, bucket: int) -> None:
+    """Point the views to a bucket."""
+    within = task.buckets.within(bucket)
+    profiles = sql("SELECT * FROM $profiles WHERE $within", profiles=parquet(task.profiles), within=within)
+    task.tables.view("at_profiles", profiles)
+    task.tables.view("at_linking", sql("SELECT * FROM linking WHERE $within", within=within))
+    stages = ["per_profile", "winning"]
+    stages += ["added"] if any(target.strategy == "add" for target in task.frame.targets) else []
+    for stage in [*stages, *(["extra"] if task.has_extra else [])]:
+        task.tables.view(f"at_{stage}", task.buckets.part(stage, bucket))
+
+
+def _gathered(task: MapTask) -> Node:
     """Stored lists, deciding values, added values and sums of each profile, side by side."""
-    buckets, properties = task.buckets, task.properties
-    paths = texts(["/" + item.replace("~", "~0").replace("/", "~1") for item in properties])
-    lists = [
-        named(sql("from_json(list_extract(found, $no), '[\"VARCHAR\"]')", no=number(no + 1)), f"stored{no}")
-        for no in range(len(properties))
-    ]
-    before = [
-        named(sql("CASE WHEN len($list) > 0 THEN $list END", list=name(f"stored{no}")), f"b{no}")
-        for no in range(len(properties))
-    ]
-    fixed = [
-        name(column) for column in ("profile_no", "is_new", "profile_id", "version", "properties", "permission_level")
-    ]
-    stored = (
-        sql(
-            "SELECT $fixed, $before FROM (SELECT *, $lists FROM (SELECT *, json_extract(properties, $paths) AS found "
-            "FROM $profiles WHERE $within))",
-            fixed=fixed,
-            before=before,
-            lists=lists,
-            paths=paths,
-            profiles=parquet(task.profiles),
-            within=buckets.within(bucket),
-        )
-        if properties
-        else sql(
-            "SELECT $fixed FROM $profiles WHERE $within",
-            fixed=fixed,
-            profiles=parquet(task.profiles),
-            within=buckets.within(bucket),
-        )
-    )
     query = sql(
         "SELECT p.*, w.* EXCLUDE (profile_no, bad_rows, rounded), blocked.profile_no IS NOT NULL AS is_blocked "
-        "FROM ($stored) AS p LEFT JOIN ($decided) AS w USING (profile_no) LEFT JOIN blocked USING (profile_no)",
-        stored=stored,
-        decided=buckets.part("per_profile", bucket),
+        "FROM ($stored) AS p LEFT JOIN at_per_profile AS w USING (profile_no) LEFT JOIN blocked USING (profile_no)",
+        stored=_stored(task),
     )
-    for column, part in _attachments(task, bucket):
+    for part in _attachments(task):
         query = sql(
             "SELECT base.*, more.* EXCLUDE (profile_no) FROM ($base) AS base LEFT JOIN ($part) AS more USING "
             "(profile_no)",
             base=query,
             part=part,
         )
-        del column
     if task.sums and not task.has_extra:
         none = [sql(f"NULL::DECIMAL(38, 4) AS x{target.index}") for target in task.sums]
         none += [sql(f"NULL::BIGINT AS xp{target.index}") for target in task.sums]
@@ -83,42 +61,54 @@ def _gathered(task: MapTask, bucket: int) -> Node:
     return sql(f"SELECT * FROM ($query) WHERE {reached} AND NOT (is_new AND is_blocked)", query=query)
 
 
-def _attachments(task: MapTask, bucket: int) -> list[tuple[str, Node]]:
+def _stored(task: MapTask) -> Node:
+    """The profiles with the stored lists (``b``) of every property by its number."""
+    count = len(task.properties)
+    fixed = [
+        name(column) for column in ("profile_no", "is_new", "profile_id", "version", "properties", "permission_level")
+    ]
+    if not count:
+        return sql("SELECT $fixed FROM at_profiles", fixed=fixed)
+    paths = texts([f"/{item.replace('~', '~0').replace('/', '~1')}" for item in task.properties])
+    lists = [sql(f"from_json(list_extract(found, {no + 1}), '[\"VARCHAR\"]') AS stored{no}") for no in range(count)]
+    before = [sql(f"CASE WHEN len(stored{no}) > 0 THEN stored{no} END AS b{no}") for no in range(count)]
+    found = sql("SELECT *, json_extract(properties, $paths) AS found FROM at_profiles", paths=paths)
+    return sql(
+        "SELECT $fixed, $before FROM (SELECT *, $lists FROM ($found))",
+        fixed=fixed,
+        before=before,
+        lists=lists,
+        found=found,
+    )
+
+
+def _attachments(task: MapTask) -> list[Node]:
     """What else each profile gets: values of deciding rows, added values, linking values, sums of special keys."""
-    buckets = task.buckets
-    parts: list[tuple[str, Node]] = []
+    parts: list[Node] = []
     values = _winning_values(task)
     if values:
-        parts.append(
-            (
-                "winning",
-                sql(
-                    "SELECT profile_no, $values FROM ($winning) AS f JOIN ($decided) AS w USING (profile_no) GROUP "
-                    "BY profile_no",
-                    values=values,
-                    winning=buckets.part("winning", bucket),
-                    decided=buckets.part("per_profile", bucket),
-                ),
-            )
+        query = (
+            "SELECT profile_no, $values FROM at_winning AS f JOIN at_per_profile AS w USING (profile_no) "
+            "GROUP BY profile_no"
         )
+        parts.append(sql(query, values=values))
     added = [target for target in task.frame.targets if target.strategy == "add"]
     if added:
         columns = [(f"add{target.index}", sql("target = $no", no=number(target.index))) for target in added]
-        parts.append(("added", _listed(buckets.part("added", bucket), "ord", columns)))
+        parts.append(_listed("at_added", "ord", columns))
     if task.link_properties:
         columns = [
             (f"link{no}", sql("property_id = $id", id=text(property_id)))
             for no, property_id in enumerate(task.properties)
             if property_id in task.link_properties
         ]
-        part = sql("SELECT * FROM linking WHERE $within", within=buckets.within(bucket))
-        parts.append(("linking", _listed(part, "row_id", columns)))
+        parts.append(_listed("at_linking", "row_id", columns))
     if task.has_extra:
-        parts.append(("extra", sql("SELECT *, true AS in_extra FROM ($part)", part=buckets.part("extra", bucket))))
+        parts.append(sql("SELECT *, true AS in_extra FROM at_extra"))
     return parts
 
 
-def _listed(part: Node, order: str, columns: Sequence[tuple[str, Node]]) -> Node:
+def _listed(part: str, order: str, columns: Sequence[tuple[str, Node]]) -> Node:
     """Per profile, lists of values (``<column>v``) and of their places (``<column>p``), in order.
 
     Most lists hold one value, and sorting costs far more than listing; so only longer ones are sorted.
@@ -141,16 +131,12 @@ def _listed(part: Node, order: str, columns: Sequence[tuple[str, Node]]) -> Node
             )
             for letter in "vp"
         ]
-    repeated = sql("SELECT profile_no AS several_no FROM listed GROUP BY profile_no HAVING count(*) > 1")
     marked = sql(
-        "SELECT l.*, several_no IS NOT NULL AS several FROM listed AS l LEFT JOIN ($repeated) AS r ON l.profile_no "
-        "= r.several_no",
-        repeated=repeated,
+        f"SELECT l.*, several_no IS NOT NULL AS several FROM {part} AS l LEFT JOIN (SELECT profile_no AS several_no "
+        f"FROM {part} GROUP BY profile_no HAVING count(*) > 1) AS r ON l.profile_no = r.several_no"
     )
     return sql(
-        "WITH listed AS MATERIALIZED ($part) SELECT profile_no, $ordered FROM (SELECT profile_no, $lists FROM "
-        "($marked) GROUP BY profile_no)",
-        part=part,
+        "SELECT profile_no, $ordered FROM (SELECT profile_no, $lists FROM ($marked) GROUP BY profile_no)",
         ordered=ordered,
         lists=lists,
         marked=marked,

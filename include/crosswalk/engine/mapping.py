@@ -38,7 +38,7 @@ from crosswalk.engine.map_task import Lookup, MapTask, find_bad, find_blocked, f
 from crosswalk.engine.row_states import planned_row_state
 from crosswalk.engine.session import Session, write_parquet
 from crosswalk.engine.sums import special_sums
-from crosswalk.engine.template import Node, parquet, render, sql
+from crosswalk.engine.template import parquet, render, sql
 
 PARTS = {
     "profiles": documents.planned_profiles,
@@ -130,15 +130,22 @@ def _write_documents(task: MapTask) -> dict[str, int]:
     figures: dict[str, int] = {}
     task.tables.make("noted", sql("SELECT NULL::BIGINT AS place, '' AS property_id, '' AS reason WHERE false"))
     task.tables.make("overflow", sql("SELECT NULL::BIGINT AS profile_no, 0 AS target WHERE false"))
+    build, parts = (
+        render(documents.bucket_documents(task)),
+        {part: render(query(task)) for part, query in PARTS.items()},
+    )
+    notes = f"INSERT INTO noted {render(noted_problems(task))}", f"INSERT INTO overflow {render(refused_sums(task))}"
+    counting = render(documents.bucket_counts(task))
     with ExitStack() as stack:
         writers = {part: stack.enter_context(_Writer(task, task.folder.plan / f"{part}.parquet")) for part in PARTS}
         for bucket in range(task.buckets.count):
-            documents.build_bucket(task, bucket)
-            for part, query in PARTS.items():
-                writers[part].append(query(task))
-            task.session.execute(f"INSERT INTO noted {render(noted_problems(task))}").fetchall()
-            task.session.execute(f"INSERT INTO overflow {render(refused_sums(task))}").fetchall()
-            counted = task.session.execute(render(documents.bucket_counts(task)))
+            documents.look_at(task, bucket)
+            task.tables.make("doc", build)
+            for part, query in parts.items():
+                writers[part].append(query)
+            for note in notes:
+                task.session.execute(note).fetchall()
+            counted = task.session.execute(counting)
             names = [column[0] for column in counted.description or []]
             for key, value in zip(names, counted.fetchall()[0], strict=True):
                 figures[key] = figures.get(key, 0) + int(value)
@@ -159,7 +166,7 @@ class _Writer:
         self.temporary = self.stack.enter_context(durable(self.path))
         return self
 
-    def append(self, query: Node) -> None:
+    def append(self, query: str) -> None:
         """Add the rows of a query."""
         reader = self.task.tables.stream(query)
         if self.file is None:

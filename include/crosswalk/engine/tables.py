@@ -10,6 +10,10 @@ from crosswalk.engine.session import BATCH_ROWS, Session
 from crosswalk.engine.template import Node, render
 
 
+def _text(query: Node | str) -> str:
+    return query if isinstance(query, str) else render(query)
+
+
 class Tables:
     """The engine as a step uses it.
 
@@ -20,9 +24,9 @@ class Tables:
     def __init__(self, session: Session) -> None:
         self.session = session
 
-    def make(self, table: str, query: Node) -> int:
+    def make(self, table: str, query: Node | str) -> int:
         """Make a table of a query; returns its rows."""
-        self.session.execute(f"CREATE OR REPLACE TABLE {table} AS {render(query)}")
+        self.session.execute(f"CREATE OR REPLACE TABLE {table} AS {_text(query)}")
         return self.count(table)
 
     def view(self, view: str, query: Node) -> None:
@@ -45,11 +49,11 @@ class Tables:
 
     def all(self, query: Node | str) -> list[tuple[Any, ...]]:
         """Every row of a small result."""
-        return self.session.execute(query if isinstance(query, str) else render(query)).fetchall()
+        return self.session.execute(_text(query)).fetchall()
 
-    def stream(self, query: Node) -> pa.RecordBatchReader:
+    def stream(self, query: Node | str) -> pa.RecordBatchReader:
         """The rows of a query in Arrow batches, on a cursor of its own so that other statements may run meanwhile."""
-        return self.session.cursor().sql(render(query)).to_arrow_reader(BATCH_ROWS)
+        return self.session.cursor().sql(_text(query)).to_arrow_reader(BATCH_ROWS)
 
     def take_in(self, table: str, incoming: pa.RecordBatchReader, columns: str) -> int:
         """Make a table of columns of an Arrow stream; returns its rows."""

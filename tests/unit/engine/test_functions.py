@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from uuid import NAMESPACE_URL, uuid5
 
@@ -152,10 +153,17 @@ def test_identifiers_that_people_type_are_normalised_like_those_of_files() -> No
 
 def test_new_ids_are_version_five_uuids(session: Session) -> None:
     query = sql(
-        "SELECT $id FROM (SELECT unnest([1, 22, 333])::VARCHAR AS n)", id=functions.uuid5_text(functions.uuid5_digest(NAMESPACE_URL, sql("n")))
+        "SELECT $id FROM (SELECT unnest([1, 22, 333])::VARCHAR AS n)",
+        id=functions.uuid5_text(functions.uuid5_digest(NAMESPACE_URL, sql("n"))),
     )
     found = [row[0] for row in session.execute(render(query)).fetchall()]
     assert found == [str(uuid5(NAMESPACE_URL, n)) for n in ("1", "22", "333")]
+
+
+def test_row_keys_in_the_store_are_the_md5_with_its_bytes_reversed(session: Session) -> None:
+    for content in ("", "abc", "é" * 100):
+        found = session.execute(render(sql("SELECT $bytes", bytes=functions.md5_bytes(text(content))))).fetchall()
+        assert found == [(hashlib.md5(content.encode()).digest()[::-1],)]
 
 
 def test_a_union_keeps_the_first_list_and_appends_what_it_lacks(session: Session) -> None:
