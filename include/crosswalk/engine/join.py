@@ -101,7 +101,7 @@ def join_files(
             _balance(session, sql, block, result, max_rows)
             if block.is_nested and sql.list_columns(block):
                 _gather(session, sql, block, work)
-        written = write_parquet(session, render(sql.rows()), out)
+        written = write_parquet(session, render(sql.rows()), out, quick=True)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     for block in plan.blocks[1:]:

@@ -24,7 +24,8 @@ class Source:
         index: its place in the run's list of sources.
         name: path on the source, as messages show it.
         path: Parquet with record, line and the columns, in the order of the records; texts, '' for an empty cell.
-        columns: names of the columns, in the file's order.
+        columns: names of the staged columns, in the file's order.
+        header: names of all columns of the file; unset: the same.
     """
 
     block: SourceFile
@@ -32,6 +33,12 @@ class Source:
     name: str
     path: Path
     columns: list[str]
+    header: list[str] = field(default_factory=list)
+
+    @property
+    def known(self) -> list[str]:
+        """Every column that the file has, for messages."""
+        return self.header or self.columns
 
 
 @dataclass(frozen=True)
@@ -125,6 +132,24 @@ def list_fields(goal: ImportProfiles, fields: list[str]) -> set[str]:
     """Which of these fields hold lists, because their file is nested or joined inside a nested one."""
     host = hosts(goal)
     return {name for name in fields if "." in name and host.get(split_field(name)[0])}
+
+
+def used_columns(goal: ImportProfiles, fields: list[str]) -> dict[str, set[str]]:
+    """For each file block the columns that the join reads: those of the fields, and those of the links.
+
+    Args:
+        goal: the import goal.
+        fields: ``file.column`` names to hand on; names without a dot belong to no file.
+    """
+    links = [pair for block in goal.files for pair in _link_fields(block)]
+    found: dict[str, set[str]] = {block.name: set() for block in goal.files}
+    for file, column in map(split_field, [*fields, *links]):
+        found.get(file, set()).add(column)
+    return found
+
+
+def _link_fields(block: SourceFile) -> list[str]:
+    return [name for own, target in block.link.items() for name in (f"{block.name}.{own}", target)]
 
 
 def plan_join(goal: ImportProfiles, sources: list[Source], fields: list[str]) -> JoinPlan:
@@ -231,10 +256,10 @@ def _check_columns(plan: JoinPlan, required: set[str]) -> list[Finding]:
         for source in block.sources:
             present = set(source.columns)
             for column in block.columns:
-                if column in present or not source.columns:  # a file without any column has no rows either
+                if column in present or not source.known:  # a file without any column has no rows either
                     continue
                 text = f'{display(source.name)} has no column "{display(column)}"'
-                shown = f"{_nearest(column, source.columns)}Its columns: {_shown(source.columns)}."
+                shown = f"{_nearest(column, source.known)}Its columns: {_shown(source.known)}."
                 if column in linked:
                     findings.append(_error("missing_column", f"{text}, which links it. {shown}"))
                 elif f"{block.name}.{column}" in required:

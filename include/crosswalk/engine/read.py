@@ -216,7 +216,7 @@ class _Job:
                  skip = {before}, delim = {literal(self.dialect.separator)}, quote = {literal(self.dialect.quote)},
                  escape = {literal(self.dialect.quote)}, strict_mode = true, force_not_null = {names!r})"""
         try:
-            rows = write_parquet(self.session, query, self.out)
+            rows = write_parquet(self.session, query, self.out, quick=True)
         except BadInput:
             return None
         if rows != found.lines - before:

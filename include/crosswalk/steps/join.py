@@ -12,6 +12,7 @@ from crosswalk.connectors.base import RemoteFile, local_name
 from crosswalk.core.errors import ConfigError, RejectedError, SourceChangedError
 from crosswalk.core.staging import GoalFolder, read_json, write_json
 from crosswalk.engine.join import Source, join_files
+from crosswalk.engine.join_plan import used_columns
 from crosswalk.engine.read import LocalFile, StagedFile, stage_file
 from crosswalk.engine.session import Session, literal, open_session, write_parquet
 from crosswalk.processors import needed_fields, parse_processors
@@ -49,15 +50,15 @@ def join(context: RunContext, goal_name: str | None) -> StepResult:
     decision = read_json(folder.scan)
     fetched = _fetch(context, goal, folder, decision["selected"])
     with open_session(folder.temporary) as session:
-        sources, rejected, warnings = _read(context, session, goal, folder, fetched)
-        processors = parse_processors(goal)
+        fields = needed_fields(goal, parse_processors(goal))
+        sources, rejected, warnings = _read(context, session, goal, folder, fetched, used_columns(goal, fields))
         guards = context.connection.guards_of(goal)
         context.progress("joining")
         result = join_files(
             session,
             goal=goal,
             sources=[source for source, _ in sources],
-            fields=needed_fields(goal, processors),
+            fields=fields,
             out=folder.rows,
             quarantine=folder.quarantine / "join.parquet",
             max_rows_per_match=guards.max_rows_per_match,
@@ -148,7 +149,12 @@ def remote_file(facts: dict[str, Any]) -> RemoteFile:
 
 
 def _read(
-    context: RunContext, session: Session, goal: ImportProfiles, folder: GoalFolder, fetched: list[Fetched]
+    context: RunContext,
+    session: Session,
+    goal: ImportProfiles,
+    folder: GoalFolder,
+    fetched: list[Fetched],
+    columns: dict[str, set[str]],
 ) -> tuple[list[tuple[Source, StagedFile]], dict[str, str], list[str]]:
     """Stage every file; a primary file that cannot be read as a whole is rejected alone."""
     blocks = {block.name: block for block in goal.files}
@@ -169,6 +175,7 @@ def _read(
                 out=folder.path / "staged" / f"{number}.parquet",
                 quarantine=folder.quarantine / f"read_{number}.parquet",
                 work=folder.path / "work",
+                columns=columns[block.name],
             )
         except RejectedError as error:
             error.file = error.file or name
@@ -178,7 +185,7 @@ def _read(
             failure = error
             continue
         warnings += [f"{name}: {warning}" for warning in staged.warnings]
-        sources.append((Source(block, number, name, staged.path, staged.columns), staged))
+        sources.append((Source(block, number, name, staged.path, staged.columns, staged.header), staged))
     if failure is not None and not any(source.block.name == goal.files[0].name for source, _ in sources):
         raise failure
     return sources, rejected, [*warnings, *(f"File rejected. {text}" for text in rejected.values())]
