@@ -51,8 +51,8 @@ def main(folder: Path) -> None:
             SELECT *, list_filter([
                        CASE WHEN quantity <> '' AND quantity_value IS NULL THEN 'quantity' END,
                        CASE WHEN unit_price <> '' AND price_value IS NULL THEN 'unit_price' END,
-                       CASE WHEN ordered_at <> '' AND ordered_value IS NULL THEN 'ordered_at' END], LAMBDA x : x IS NOT NULL)
-                       AS failed,
+                       CASE WHEN ordered_at <> '' AND ordered_value IS NULL THEN 'ordered_at' END],
+                       LAMBDA x : x IS NOT NULL) AS failed,
                    unhex(md5(concat_ws(chr(31), order_id, ordered_at, email, sku, quantity, unit_price, status,
                                        first_name, category, brand, city, region))) AS row_hash
             FROM typed

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import platform
+import resource
 import subprocess
 import sys
 import time
+import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 
@@ -34,6 +37,32 @@ def measure(*command: str, env: dict[str, str] | None = None) -> Cost:
     if child.returncode:
         raise subprocess.CalledProcessError(child.returncode, command, output)
     return Cost(usage.ru_utime + usage.ru_stime, time.monotonic() - started, usage.ru_maxrss / 1024, output.strip())
+
+
+def measure_forked(work: Callable[[], str]) -> Cost:
+    """Run work in a forked child of this process; its text is the output. Raises ChildProcessError when it fails."""
+    started = time.monotonic()
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.write(writing, f"{work()}\n{peak_mb():.0f}".encode())
+            os._exit(0)
+        except BaseException:  # noqa: BLE001 - the child must end here, whatever happened
+            traceback.print_exc()
+            os._exit(1)
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
+        output, _, peak = pipe.read().rpartition("\n")
+    _, status, usage = os.wait4(child, 0)
+    if status:
+        raise ChildProcessError(f"a forked child ended with {os.waitstatus_to_exitcode(status)}")
+    return Cost(usage.ru_utime + usage.ru_stime, time.monotonic() - started, float(peak), output)
+
+
+def peak_mb() -> float:
+    """Peak memory of this process, with the pages that it shares with its parent."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def show(title: str, costs: dict[str, Cost], against: str) -> None:
