@@ -1,8 +1,8 @@
-"""What a store holds after an import, in plain Python dictionaries: slow, sequential, and written apart from the engine.
+"""What a store holds after an import, in plain Python dictionaries: slow, sequential, written apart from the engine.
 
 The model applies row after row where the product works in sets, so that agreement means something. It knows profiles,
-identifiers, consent, row state and the counts of rows; not files, dialects or joins: rows come in as dictionaries of cells
-(None: absent, '': empty, a list: the rows of a nested file).
+identifiers, consent, row state and the counts of rows; not files, dialects or joins: rows come in as dictionaries of
+cells (None: absent, '': empty, a list: the rows of a nested file).
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Store:
         return next((key for key, doc in self.documents.items() if value in doc.get(property_id, [])), None)
 
 
-# -- values -------------------------------------------------------------------------------------------------------------
+# -- values ------------------------------------------------------------------------------------------------------------
 
 
 def plain_number(text: str, decimal: str, thousands: str | None) -> str | None:
@@ -166,7 +166,7 @@ class Reading:
         return sum(valid, Decimal(0)) if valid else None
 
 
-# -- the import ---------------------------------------------------------------------------------------------------------
+# -- the import --------------------------------------------------------------------------------------------------------
 
 
 class Import:
@@ -298,7 +298,7 @@ class Import:
 
     def link(self, values: dict[int, set[tuple[str, str]]], bad: set[int]) -> dict[int, Any]:
         """Per row a profile id, or (outcome, reason)."""
-        fate: dict[int, Any] = {no: ("quarantined", "rejected") for no in bad}
+        fate: dict[int, Any] = dict.fromkeys(bad, ("quarantined", "rejected"))
         rows = {no: found for no, found in values.items() if no not in bad}
         owner = {value: self.store.owner(self.tenant, *value) for found in rows.values() for value in found}
         decide = self.link_any if self.goal.match == "any" else self.link_all
@@ -425,9 +425,7 @@ class Import:
         old = document.get(property_id, [])
         if strategy == "set_or_clear" and empty:
             document.pop(property_id, None)
-        elif values and strategy in ("set", "set_or_clear"):
-            document[property_id] = values
-        elif values and strategy == "set_if_empty" and not old:
+        elif values and (strategy in ("set", "set_or_clear") or (strategy == "set_if_empty" and not old)):
             document[property_id] = values
         elif values and strategy == "add":
             document[property_id] = old + [value for value in values if value not in old]
@@ -476,7 +474,7 @@ class Import:
 
     def identifiers(self, rows: list[Any], links: Any) -> None:
         """Linking values that a profile lacks: always on creation, else when the goal says so."""
-        for no, row, profile in rows:
+        for no, _, profile in rows:
             new = profile not in self.before
             if not new and not (self.goal.match == "any" and self.goal.store_identifiers):
                 continue

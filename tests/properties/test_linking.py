@@ -43,7 +43,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Session, 
 
 
 def graph(seed: int, number: int) -> tuple[list[dict[str, str]], dict[str, dict[str, list[str]]]]:
-    """A random graph of rows and the stored profiles that own some of its values; nothing in it occurs in another one."""
+    """A random graph of rows, and the stored profiles that own some of its values; no two graphs share anything."""
     dice = random.Random(f"{seed}-{number}")
     rows = []
     pool = dice.randint(1, 12)

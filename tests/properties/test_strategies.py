@@ -168,7 +168,7 @@ stores = st.sampled_from([{}, stored_world(), stored_world()])
 
 
 def _equal(world: World, store: Store) -> None:
-    assert {k: d for k, d in world.documents.items()} == store.documents
+    assert dict(world.documents.items()) == store.documents
     expected = {
         (p, v): key
         for key, doc in store.documents.items()

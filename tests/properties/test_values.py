@@ -1,4 +1,4 @@
-"""Reading text as values: the engine against plain Python, over generated text (rules of ``cdp-semantics.md`` section 2)."""
+"""Reading text as values: the engine against plain Python, over generated text (``cdp-semantics.md`` section 2)."""
 
 from __future__ import annotations
 

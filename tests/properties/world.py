@@ -1,4 +1,4 @@
-"""The engine's *link* and *map* over a store of dictionaries: what a property test drives beside the reference model."""
+"""The engine's *link* and *map* over a store of dictionaries, which property tests drive beside the model."""
 
 from __future__ import annotations
 

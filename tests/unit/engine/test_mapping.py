@@ -123,7 +123,7 @@ def test_an_invalid_value_can_set_the_whole_row_aside(world: World) -> None:
     assert counts["quarantined"] == {"invalid_decimal": 1, "invalid_number": 1}
     assert (counts["applied"], counts["created"], counts["invalid_values"]) == (1, 0, 1)
     assert world.documents["ann"]["city"] == ["Gent"]
-    first = [item for item in world.quarantine() if item["scope"] == "row"][0]
+    first = next(item for item in world.quarantine() if item["scope"] == "row")
     assert json.loads(first["raw"])["p.n"] == "x"
 
 
@@ -159,7 +159,7 @@ def test_more_than_a_thousand_values_are_cut_and_reported(world: World) -> None:
     assert [item["reason"] for item in world.quarantine()] == ["too_many_values"]
 
 
-# -- sums ---------------------------------------------------------------------------------------------------------------
+# -- sums --------------------------------------------------------------------------------------------------------------
 
 SUM = goal("p.n spent sum", row_key=["p.id"])
 
@@ -214,7 +214,7 @@ def test_a_sum_starts_at_zero_and_drops_further_stored_values(world: World) -> N
     assert (world.documents["ann"]["visits"], world.documents["bob"]["visits"]) == (["6"], ["0"])
 
 
-# -- unique identifiers -------------------------------------------------------------------------------------------------
+# -- unique identifiers ------------------------------------------------------------------------------------------------
 
 
 def test_a_mapped_identifier_of_another_profile_is_not_taken_over(world: World) -> None:
@@ -250,7 +250,7 @@ def test_replacing_an_identifier_gives_the_old_value_back(world: World) -> None:
     assert world.identifiers == {("email", "ann@x.org"): "ann", ("card", "2"): "ann"}
 
 
-# -- counts -------------------------------------------------------------------------------------------------------------
+# -- counts ------------------------------------------------------------------------------------------------------------
 
 
 def test_guards_get_the_profiles_that_lose_values(world: World) -> None:
