@@ -231,7 +231,7 @@ def test_different_rows_never_have_the_same_text(session: Session, rows: list[tu
     query = render(
         sql(
             "SELECT count(DISTINCT $row) FROM (SELECT unnest(a) AS x, unnest(b) AS y, unnest(c) AS z FROM awkward_rows)",
-            row=functions.row_text([(sql(letter), False) for letter in "xyz"]),
+            row=functions.row_text([sql(letter) for letter in "xyz"]),
         )
     )
     session.execute(
