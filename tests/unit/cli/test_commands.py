@@ -37,6 +37,7 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
     monkeypatch.setenv("CROSSWALK_HOME", str(tmp_path / "home"))
     monkeypatch.setattr("crosswalk.connectors.create", lambda kind, details: FolderConnector(made.source))
     monkeypatch.setattr("crosswalk.cli.connections.resolve", Shop.resolve)
+    monkeypatch.setattr("crosswalk.cli.look.resolve", Shop.resolve)
     made.connection(PLAIN)
     return made
 
@@ -141,6 +142,60 @@ def test_a_goal_without_counts_shows_no_empty_table(shop: Shop, capsys: pytest.C
     assert "Goal people: nothing_new\n" in shown
     assert "number" not in shown
     assert "rejects" not in shown
+
+
+# -- looking before ---------------------------------------------------------------------------------------------------
+
+
+def test_a_preview_shows_which_records_could_not_be_read(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    shop.put("people.csv", 'email,city,city\nann@example.org,Gent,\nbo@example.org,"Aalst\ncy@example.org,Ronse,\n')
+    code, shown = document(capsys, "preview", "shop", "--unmasked")
+    assert (code, shown["total"], shown["columns"]) == (0, 2, ["email", "city", "city_2"])
+    assert [(item["line"], item["reason"]) for item in shown["rejects"]] == [(3, "unclosed_quote")]
+    assert [text.partition(":")[0] for text in shown["warnings"]] == ["duplicate_header", "rows_quarantined"]
+    assert main(["preview", "shop"]) == 0
+    text = capsys.readouterr().out
+    assert "line 3, unclosed_quote: A quoted cell that opens here is not closed." in text
+    assert "bo@example.org" not in text
+
+
+def test_a_preview_says_which_columns_it_masks_and_only_those(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    shop.put("people.csv", THREE)
+    assert main(["preview", "shop"]) == 0
+    shown = capsys.readouterr().out
+    assert "ann@example.org" not in shown
+    assert "Masked, because they are linked or mapped to personal properties: email." in shown
+    shop.put("people.csv", THREE.replace(",", "\t"))
+    assert main(["preview", "shop"]) == 0
+    shown = capsys.readouterr().out
+    assert 'separator_doubtful: The header is one column that holds "tab"' in shown
+    assert "asked" not in shown
+
+
+@pytest.mark.parametrize("command", ["check", "run"])
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (THREE.replace(",", ";"), 'Its header is one column that holds ";": set `separator` in the format.'),
+        (THREE.replace(",", "|"), 'Its header is one column that holds "|"'),
+        (THREE.replace("email", "E-mail"), 'Did you mean "E-mail"? Its columns: E-mail, city.'),
+    ],
+)
+def test_a_missing_column_comes_with_the_likely_mistake(
+    shop: Shop, capsys: pytest.CaptureFixture[str], command: str, text: str, said: str
+) -> None:
+    shop.put("people.csv", text)
+    assert main([command, "shop"]) in (1, 2)
+    assert said in capsys.readouterr().out
+
+
+def test_checking_an_empty_file_is_a_doubt_and_no_error(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    shop.put("people.csv", "")
+    code, findings = document(capsys, "check", "shop")
+    assert (code, [(item["severity"], item["code"]) for item in findings if item["severity"] != "info"]) == (
+        0,
+        [("warning", "empty_file")],
+    )
 
 
 # -- trust ------------------------------------------------------------------------------------------------------------
