@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Decimal, localcontext
 from typing import Any
+from unicodedata import category
 from uuid import NAMESPACE_URL, uuid5
 from zoneinfo import ZoneInfo
 
@@ -110,7 +111,7 @@ def moment_of(text: str, pattern: str | None, zone: str) -> str | None:
         ):
             return None
     try:
-        read = datetime.fromisoformat(text) if pattern is None else datetime.strptime(text, pattern)
+        read = datetime.fromisoformat(text) if pattern is None else datetime.strptime(text, pattern)  # noqa: DTZ007
     except ValueError:
         return None
     aware = read if read.tzinfo else read.replace(tzinfo=ZoneInfo(zone), fold=0)
@@ -133,10 +134,12 @@ class Reading:
     def one(self, text: str) -> str | None:
         """The canonical value of a clean text, or None."""
         kind = self.declared.type
+        longest = 500 if self.declared.identifier == "unique" else 65_000
         if kind == "text":
-            return text if len(text) <= 65_000 else None
+            return text if len(text) <= longest else None
         if kind == "email":
-            ok = re.fullmatch(r'[^\x00-\x20\x7f@<>,;"]+@[^\x00-\x20\x7f@<>,;".]+(\.[^\x00-\x20\x7f@<>,;".]+)+', text)
+            hidden = {c for c in text if c in '<>,;"' or category(c) in ("Zs", "Zl", "Zp", "Cc", "Cf")}
+            ok = not hidden and len(text) <= longest and re.fullmatch(r"[^@]+@[^@.]+(\.[^@.]+)+", text)
             return text.lower() if ok else None
         if kind == "datetime":
             return moment_of(text, self.pattern, self.zone)

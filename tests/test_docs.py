@@ -228,7 +228,7 @@ def error_codes(source: str) -> set[str]:
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Call):
             found |= {k.value.value for k in node.keywords if k.arg == "code" and isinstance(k.value, ast.Constant)}
-            if ast.unparse(node.func).split(".")[-1] in {"Finding", "add", "_add", "_refuse", "_give_up"}:
+            if ast.unparse(node.func).split(".")[-1] in {"Finding", "add", "_add", "_error", "_refuse", "_give_up"}:
                 found |= {arg.value for arg in node.args[:3] if isinstance(arg, ast.Constant)}
         elif isinstance(node, ast.ClassDef):
             found |= {
@@ -252,6 +252,14 @@ def test_every_error_code_is_explained() -> None:
     codes = {code for path in PACKAGE.rglob("*.py") for code in error_codes(text_of(path))}
     assert {"unknown_key", "host_key_changed", "store_locked", "yaml_alias", "secret_in_yaml"} <= codes
     assert sorted(code for code in codes if f"`{code}`" not in page) == []
+
+
+def test_every_warning_about_a_file_is_explained() -> None:
+    page = text_of(ROOT / "docs" / "troubleshooting.md")
+    sources = [text_of(PACKAGE / "engine" / f"{name}.py") for name in ("read", "decode", "dialect")]
+    names = {name for source in sources for name in re.findall(r"""["']([a-z]+_[a-z_]+): [A-Z{]""", source)}
+    assert {"separator_doubtful", "duplicate_header", "rows_quarantined", "encoding_doubtful"} <= names
+    assert sorted(name for name in names if f"`{name}`" not in page) == []
 
 
 def reasons() -> set[str]:

@@ -269,7 +269,8 @@ def test_the_same_batch_twice_writes_nothing_the_second_time(store: Store) -> No
         "quarantine": [set_aside(1)],
     }
     assert apply(store, **parts) == Applied("batch-1", repeated=False)
-    assert apply(store, run_id="run-2", **parts) == Applied("batch-1", repeated=True)
+    assert apply(store, **parts) == Applied("batch-1", repeated=True)
+    assert apply(store, run_id="run-2", **parts) == Applied("batch-1", repeated=True, other_run="run-1")
     assert stored(store, "p1")["p1"][0] == 1
     assert store.goal_state("webshop", "orders").state_version == 1
     assert store.quarantine("run-2") == []

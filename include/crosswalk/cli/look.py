@@ -145,7 +145,7 @@ def _preview(options: argparse.Namespace, output: Output) -> int:
 
     with opened(options, output, mode="plan") as context:
         result = preview_file(context, options.goal, options.file, options.rows)
-        masked = set() if options.unmasked else result.pii_columns
+        masked = set() if options.unmasked else result.pii_columns & set(result.columns)
     rows = [
         [
             mask(value) if column in masked and value else value
@@ -154,9 +154,14 @@ def _preview(options: argparse.Namespace, output: Output) -> int:
         for row in result.rows
     ]
     if output.as_json:
-        output.json({"file": result.file, "columns": result.columns, "rows": rows, "dates": result.dates})
+        shown = {key: getattr(result, key) for key in ("file", "columns", "dates", "total", "warnings", "rejects")}
+        output.json({**shown, "rows": rows})
         return 0
-    output.table(f"{result.file}: {len(result.columns)} columns", result.columns, rows)
+    output.table(f"{result.file}: {len(result.columns)} columns, {result.total:,} rows", result.columns, rows)
+    for warning in result.warnings:
+        output.text(f"Warning: {warning}")
+    for reject in result.rejects:
+        output.text(f"  line {reject['line']}, {reject['reason']}: {reject['message']}")
     for date in result.dates:
         output.table(
             f"Dates of {date['column']} as {date['pattern']}: {date['not_matching']} of {date['checked']} do not match",
@@ -164,7 +169,10 @@ def _preview(options: argparse.Namespace, output: Output) -> int:
             [[sample["text"], sample["parsed"] or "does not match"] for sample in date["samples"]],
         )
     if masked:
-        output.text("Personal values are masked; --unmasked shows them.")
+        listed = ", ".join(column for column in result.columns if column in masked)
+        output.text(
+            f"Masked, because they are linked or mapped to personal properties: {listed}. --unmasked shows them."
+        )
     return 0
 
 

@@ -73,16 +73,17 @@ def _run(options: argparse.Namespace, output: Output) -> int:
     output.run_result(document, timings(run))
     if options.mode == "plan" and document["state"] in ("planned", "held"):
         output.text(f"Nothing was written. To write exactly this plan: crosswalk apply {document['run_id']}")
-    return exit_code(document)
+    return exit_code(run)
 
 
-def exit_code(document: dict[str, Any]) -> int:
-    """The exit code of a run: that of its state; wrong configuration is 2 rather than 1."""
-    errors = [goal["error"]["code"] for goal in document["goals"] if goal.get("error")]
-    wrong = {"configuration", "authentication", "unknown_goal"}
-    if document["state"] == "failed" and errors and all(code in wrong for code in errors):
-        return 2
-    return EXIT_CODES.get(document["state"], 1)
+def exit_code(run: dict[str, Any]) -> int:
+    """The exit code of a stored run: that of its state; a wrong configuration, login or use is 2 rather than 1."""
+    errors = {item["goal"]: item["result"]["error"] for item in run["goals"] if (item["result"] or {}).get("error")}
+    if run["state"] != "failed":
+        return EXIT_CODES.get(run["state"], 1)
+    if "" in errors:  # no goal began
+        return int(errors[""].get("exit_code", 1))
+    return 2 if errors and all(error["code"] == "bad_period" for error in errors.values()) else 1
 
 
 def _apply(options: argparse.Namespace, output: Output) -> int:
@@ -107,9 +108,8 @@ def _apply(options: argparse.Namespace, output: Output) -> int:
             _apply_goal(context, goal)
         STEPS["report"](context, None)
         run = context.store.run(options.run_id) or {}
-    document = run_document(run, "apply")
-    output.run_result(document, timings(run))
-    return exit_code(document)
+    output.run_result(run_document(run, "apply"), timings(run))
+    return exit_code(run)
 
 
 def _refuse_partial(manifest: Path, run_id: str) -> None:
@@ -186,7 +186,7 @@ def _rejects(options: argparse.Namespace, output: Output) -> int:
     if output.as_json:
         output.json(listed)
         return 0
-    columns = ["file", "line", "column", "reason", "stage", "what to do", *(["raw"] if options.show_raw else [])]
+    columns = ["file", "line", "column", "reason", "stage", "what it says", *(["raw"] if options.show_raw else [])]
     keys = ["file", "line", "column", "reason", "stage", "message", *(["raw"] if options.show_raw else [])]
     output.table(
         f"{len(listed)} rejects of run {options.run_id}", columns, [[row[key] for key in keys] for row in listed]

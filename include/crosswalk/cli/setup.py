@@ -108,25 +108,45 @@ def _model_check(options: argparse.Namespace, output: Output) -> int:
 
 
 def _trust(options: argparse.Namespace, output: Output) -> int:
+    from crosswalk.transport.host_keys import HostKeyPolicy
     from crosswalk.transport.sftp import fetch_host_key, trust_host_key
 
     details = resolve(options.conn_id)
     key = fetch_host_key(details)
+    policy = HostKeyPolicy.of(details)
     document = {"host": details.host, "port": details.port or 22, "type": key.type, "fingerprint": key.fingerprint}
     output.text(f"{details.host}:{details.port or 22} shows the {key.type} key {key.fingerprint}")
+    if policy.accepts(key):
+        if output.as_json:
+            output.json({**document, "trusted": True})
+        output.text(f"It is trusted already ({policy.source}).")
+        return 0
+    if policy.trusted:
+        output.text(f"It is another key than the trusted one: {', '.join(map(str, policy.trusted))} ({policy.source}).")
     if not options.yes:
         if output.as_json:
             output.json({**document, "trusted": False})
             return 0
         output.text("Compare it with what the server's operator gave you.")
-        if input("Trust it? [y/N] ").strip().lower() not in ("y", "yes"):
+        if not _agreed("Trust it? [y/N] "):
             output.text("Nothing was stored.")
             return 1
+    if policy.source != "trust store":
+        raise policy.refusal(key)  # what the connection itself names comes first; the trust store is not looked at
     stored = trust_host_key(details, key)
     if output.as_json:
         output.json({**document, "trusted": True, "stored_in": str(stored)})
     output.text(f"Stored in {stored}.")
     return 0
+
+
+def _agreed(question: str) -> bool:
+    """Whether a person says yes; nobody there to answer is a no."""
+    try:
+        return input(question).strip().lower() in ("y", "yes")
+    except EOFError:
+        print()
+        return False
 
 
 def _test_alert(options: argparse.Namespace, output: Output) -> int:

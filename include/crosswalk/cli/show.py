@@ -18,11 +18,21 @@ COUNT_LABELS = (
     ("filtered", "rows filtered"),
     ("applied", "rows applied"),
     ("invalid_values", "invalid values"),
+    ("rounded_values", "values rounded"),
     ("files_read", "files read"),
     ("files_skipped", "files skipped"),
     ("files_rejected", "files rejected"),
     ("files_marked_done", "files marked done"),
 )
+COUNTS_BY_NAME = (
+    ("excluded", "excluded"),
+    ("quarantined", "quarantined"),
+    ("invalid_by_reason", "invalid value"),
+    ("linked_quarantined", "quarantined in a linked file"),
+    ("unmatched", "rows without a partner in"),
+    ("duplicates", "repeated link values in"),
+)
+SET_ASIDE = ("quarantined", "linked_quarantined", "invalid_values")
 
 
 def short_number(number: int) -> str:
@@ -78,13 +88,15 @@ class Output:
         from rich.text import Text
 
         listed = [list(row) for row in rows]
-        table = Table(title=title or None, title_justify="left", header_style="bold")
+        table = Table(header_style="bold")
         for position, column in enumerate(columns):
             numeric = bool(listed) and all(isinstance(row[position], int | float) for row in listed)
             table.add_column(column, justify="right" if numeric else "left", overflow="fold")
         for row in listed:
             table.add_row(*(Text(self._cell(value)) for value in row))
         console = Console(width=None if sys.stdout.isatty() else 160)
+        if title:
+            console.print(Text(self._cell(title), style="italic"), soft_wrap=True)
         console.print(table)
 
     @staticmethod
@@ -118,13 +130,20 @@ class Output:
         self.text(f"Run {document['run_id']} of {document['connection']} ({document['mode']}): {document['state']}")
         for goal in document["goals"]:
             self._goal(goal, (timings or {}).get(goal["goal"], {}))
+        if any(goal["counts"].get(key) for goal in document["goals"] for key in SET_ASIDE):
+            self.text(f"What was set aside, with file, line and reason: crosswalk rejects {document['run_id']}")
 
     def _goal(self, goal: dict[str, Any], timings: dict[str, float]) -> None:
         counts = goal["counts"]
         rows: list[tuple[str, Any]] = [(label, counts[key]) for key, label in COUNT_LABELS if counts.get(key)]
-        for group, label in (("excluded", "excluded"), ("quarantined", "quarantined")):
-            rows += [(f"{label}: {reason}", number) for reason, number in sorted(counts.get(group, {}).items())]
-        self.table(f"Goal {goal['goal']}: {goal['state']}", ["count", "number"], rows)
+        for group, label in COUNTS_BY_NAME:
+            named = sorted((counts.get(group) or {}).items())
+            rows += [(f"{label}: {name}", number) for name, number in named if number]
+        heading = f"Goal {goal['goal']}: {goal['state']}"
+        if rows:
+            self.table(heading, ["count", "number"], rows)
+        else:
+            self.text(heading)
         if goal.get("reason"):
             self.text(f"  {goal['reason']}")
         if goal.get("error"):

@@ -6,11 +6,14 @@ Nothing here is ever guessed from the data: a dialect comes from the connection 
 from __future__ import annotations
 
 import codecs
+import difflib
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from crosswalk.config.connection import Format
 from crosswalk.core.errors import ConfigError, RejectedError
+from crosswalk.core.names import display
 
 MAX_COLUMNS = 10_000
 MAX_NAME = 1_000  # characters of a column name
@@ -21,6 +24,7 @@ MAX_RAW = 64 * 1024  # characters of a raw record kept in quarantine
 BLOCK = 1024 * 1024  # bytes read at once
 
 RECORD, LINE = "record", "line"
+SEPARATORS = {",": ",", ";": ";", "\t": "tab", "|": "|"}  # the usual ones, as `separator` takes them
 
 
 @dataclass(frozen=True)
@@ -193,3 +197,28 @@ def _few(warnings: list[str], most: int = 20) -> tuple[str, ...]:
     if len(warnings) <= most:
         return tuple(warnings)
     return (*warnings[:most], f"header: {len(warnings) - most} more columns without a name of their own.")
+
+
+def doubtful_separator(header: Sequence[str], separator: str) -> str | None:
+    """The usual separator that a header of one column holds, which may be the real one, as `separator` takes it."""
+    if len(header) != 1:
+        return None
+    counts = {mark: header[0].count(mark) for mark in SEPARATORS if mark != separator}
+    most = max(counts, key=lambda mark: counts[mark])
+    return SEPARATORS[most] if counts[most] else None
+
+
+def about_missing_column(column: str, header: Sequence[str], separator: str) -> str:
+    """What a person needs to know when a file lacks a column: the likely mistake, and the columns there are."""
+    shown = f"Its columns: {_listed(header)}."
+    mark = doubtful_separator(header, separator)
+    if mark:
+        return f'Its header is one column that holds "{mark}": set `separator` in the format. {shown}'
+    folded = {name.strip().lower(): name for name in header}
+    near = difflib.get_close_matches(column.strip().lower(), folded, n=1, cutoff=0.6)
+    return f'Did you mean "{display(folded[near[0]])}"? {shown}' if near else shown
+
+
+def _listed(header: Sequence[str], most: int = 30) -> str:
+    listed = ", ".join(display(column, 60) for column in header[:most])
+    return f"{listed} and {len(header) - most} more" if len(header) > most else listed

@@ -7,7 +7,8 @@ an error and never a guess. Rules (``cdp-semantics.md`` section 2, ``design.md``
 type       accepted                                              canonical text
 ========== ===================================================== ================================
 text       up to 65,000 characters, outer blanks removed         as is
-email      one ``@``, something before, a domain with a dot      lower case
+email      one ``@``, something before, a domain with a dot, no  lower case
+           blank or invisible character within
 number     whole, ``12.0`` too, up to +-2,147,483,647            ``12``
 decimal    at most 14 digits before the mark; more decimals than ``12.5``
            kept are rounded half even
@@ -33,12 +34,14 @@ from crosswalk.engine.template import Node, any_of, call, cast, name, number, re
 from crosswalk.engine.zones import to_utc
 
 MAX_TEXT = 65_000
+MAX_IDENTIFIER = 500  # characters of a unique identifier: PostgreSQL's index takes entries of 2,704 bytes
 MAX_NUMBER = 2_147_483_647
 MAX_VALUES = 1_000
 INTEGER_DIGITS = 14
-BLANKS = " \t\n\v\f\r\u00a0\u1680\u2028\u2029\u202f\u205f\u3000\ufeff" + "".join(map(chr, range(0x2000, 0x200B)))
+BLANKS = " \t\n\v\f\r\u00a0\u1680\u2028\u2029\u202f\u205f\u2060\u3000\ufeff" + "".join(map(chr, range(0x2000, 0x200C)))
 SEPARATOR, NULL_MARK = "\x1f", "\x1e"
-EMAIL = r'[^\x00-\x20\x7f@<>,;"]+@[^\x00-\x20\x7f@<>,;".]+(?:\.[^\x00-\x20\x7f@<>,;".]+)+'
+_NOT_IN_EMAIL = r'@<>,;"\p{Z}\p{Cc}\p{Cf}'
+EMAIL = rf"[^{_NOT_IN_EMAIL}]+@[^{_NOT_IN_EMAIL}.]+(?:\.[^{_NOT_IN_EMAIL}.]+)+"
 _TIME = r"[T ](?:[01]\d|2[0-3]):[0-5]\d(?::[0-5]\d(?:[.,]\d{1,9})?)?"
 ISO_LOCAL = rf"\d{{4}}-\d{{2}}-\d{{2}}(?:{_TIME})?"
 ISO_OFFSET = rf"\d{{4}}-\d{{2}}-\d{{2}}{_TIME}(?:Z|[+-]\d{{2}}(?::?\d{{2}})?)"
@@ -112,14 +115,30 @@ def matches(cell: Node, pattern: str) -> Node:
     return sql("regexp_full_match($cell, $pattern)", cell=cell, pattern=text(pattern))
 
 
-def parse_text(cell: Node) -> Node:
-    """Text of a clean cell."""
-    return sql("CASE WHEN $cell <> '' AND length($cell) <= $limit THEN $cell END", cell=cell, limit=number(MAX_TEXT))
+def parse_text(cell: Node, longest: int = MAX_TEXT) -> Node:
+    """Text of a clean cell, up to so many characters."""
+    return sql("CASE WHEN $cell <> '' AND length($cell) <= $longest THEN $cell END", cell=cell, longest=number(longest))
 
 
-def parse_email(cell: Node) -> Node:
-    """A lower-case address."""
-    return sql("CASE WHEN $fits THEN lower($cell) END", fits=matches(cell, EMAIL), cell=cell)
+def parse_email(cell: Node, longest: int = MAX_TEXT) -> Node:
+    """A lower-case address of up to so many characters."""
+    return sql(
+        "CASE WHEN $fits AND length($cell) <= $longest THEN lower($cell) END",
+        fits=matches(cell, EMAIL),
+        cell=cell,
+        longest=number(longest),
+    )
+
+
+def text_problem(cell: Node, longest: int, kind: str) -> Node:
+    """Why a clean, refused text or address was refused."""
+    if kind == "text":
+        return text("too_long")
+    return sql(
+        "CASE WHEN length($cell) > $longest THEN 'too_long' ELSE 'invalid_email' END",
+        cell=cell,
+        longest=number(longest),
+    )
 
 
 def is_plain(cell: Node, marks: Marks, decimals: int) -> Node:

@@ -6,13 +6,13 @@ Findings that stop the join (``ConfigError``): ``missing_file``, ``missing_colum
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from crosswalk.config.connection import ImportProfiles, SourceFile
 from crosswalk.core.errors import ConfigError, Finding
 from crosswalk.core.names import display
+from crosswalk.engine.dialect import about_missing_column
 
 
 @dataclass(frozen=True)
@@ -176,9 +176,9 @@ def plan_join(goal: ImportProfiles, sources: list[Source], fields: list[str]) ->
     for name in dict.fromkeys(fields):
         findings += _add_field(plan, name)
     findings += _clashes(list(dict.fromkeys(fields)))
-    findings += _check_columns(plan, _required(goal))
+    findings += _check_columns(plan, goal)
     if findings:
-        raise ConfigError("The files cannot be joined.", findings=findings, code=findings[0].code)
+        raise ConfigError("The files do not fit the goal.", findings=findings, code=findings[0].code)
     return plan
 
 
@@ -247,10 +247,12 @@ def _required(goal: ImportProfiles) -> set[str]:
     return {*fields, *goal.row_key}
 
 
-def _check_columns(plan: JoinPlan, required: set[str]) -> list[Finding]:
+def _check_columns(plan: JoinPlan, goal: ImportProfiles) -> list[Finding]:
     """Columns that a file lacks: an error where the goal cannot do without, else a warning and absent values."""
     findings: list[Finding] = []
+    required = _required(goal)
     for block in plan.blocks:
+        separator = goal.file_format(block.name).separator
         linked = {link.column for link in block.links}
         linked |= {link.target_column for other in plan.blocks for link in other.links if link.target == block.name}
         for source in block.sources:
@@ -259,7 +261,7 @@ def _check_columns(plan: JoinPlan, required: set[str]) -> list[Finding]:
                 if column in present or not source.known:  # a file without any column has no rows either
                     continue
                 text = f'{display(source.name)} has no column "{display(column)}"'
-                shown = f"{_nearest(column, source.known)}Its columns: {_shown(source.known)}."
+                shown = about_missing_column(column, source.known, separator)
                 if column in linked:
                     findings.append(_error("missing_column", f"{text}, which links it. {shown}"))
                 elif f"{block.name}.{column}" in required:
@@ -267,14 +269,3 @@ def _check_columns(plan: JoinPlan, required: set[str]) -> list[Finding]:
                 else:
                     plan.warnings.append(f"{text}; it counts as absent. {shown}")
     return findings
-
-
-def _nearest(column: str, columns: list[str]) -> str:
-    folded = {name.strip().lower(): name for name in columns}
-    near = difflib.get_close_matches(column.strip().lower(), folded, n=1, cutoff=0.6)
-    return f'Did you mean "{display(folded[near[0]])}"? ' if near else ""
-
-
-def _shown(columns: list[str], most: int = 30) -> str:
-    listed = ", ".join(display(column, 60) for column in columns[:most])
-    return f"{listed} and {len(columns) - most} more" if len(columns) > most else listed

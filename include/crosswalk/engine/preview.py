@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from crosswalk.engine.read import StagedFile
@@ -22,6 +23,14 @@ def preview(session: Session, staged: StagedFile, rows: int = 10) -> tuple[list[
         f" ORDER BY {identifier(staged.record_column)} LIMIT {int(rows)}"
     ).fetchall()
     return list(staged.columns), [list(row) for row in found]
+
+
+def preview_rejects(session: Session, quarantine: Path, most: int) -> list[dict[str, Any]]:
+    """The first records that the reader set aside: line, reason and message, without their text."""
+    found = session.execute(
+        f"SELECT line, reason, message FROM read_parquet({literal(quarantine)}) ORDER BY line LIMIT {int(most)}"
+    ).fetchall()
+    return [{"line": line, "reason": reason, "message": message} for line, reason, message in found]
 
 
 def preview_dates(

@@ -21,7 +21,7 @@ import pyarrow as pa
 from crosswalk.config.connection import Format
 from crosswalk.core.errors import FatalError
 from crosswalk.engine.decode import LocalFile, Prepared, prepare, text_chunks
-from crosswalk.engine.dialect import BLOCK, LINE, RECORD, Dialect, Header, normalise_name
+from crosswalk.engine.dialect import BLOCK, LINE, RECORD, Dialect, Header, doubtful_separator, normalise_name
 from crosswalk.engine.lines import LineSource
 from crosswalk.engine.measure import Measure, PlainCheck, measure
 from crosswalk.engine.quarantine import QUARANTINE_SCHEMA
@@ -32,7 +32,6 @@ from crosswalk.engine.staged_rows import ParquetSink, StagedRows
 __all__ = ["LocalFile", "StagedFile", "read_header", "stage_file"]
 
 ENGINE_COLUMNS = 500  # beyond that the engine's buffers outgrow the memory of a task
-SEPARATORS = (",", ";", "\t", "|")
 
 
 @dataclass(frozen=True)
@@ -260,9 +259,9 @@ class _Job:
                 if self.splitter.buckets.header
                 else "empty_file: The file holds no data."
             )
-        others = [mark for mark in SEPARATORS if mark != self.dialect.separator]
-        if self.header.width == 1 and any(mark in self.header.originals[0] for mark in others):
-            found.append("separator_doubtful: The header is one column that holds another usual separator.")
+        mark = doubtful_separator(self.header.originals, self.dialect.separator)
+        if mark:
+            found.append(f'separator_doubtful: The header is one column that holds "{mark}", a usual separator.')
         if self.splitter.padded:
             found.append(f"cells_cut_or_padded: {self.splitter.padded} rows had more or fewer cells than the header.")
         if quarantined:

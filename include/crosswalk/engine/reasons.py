@@ -10,7 +10,7 @@ MESSAGES = {
     "ambiguous_match": "The identifiers name different profiles: ",
     "identifier_taken": "The identifier belongs to another profile.",
     "shared_identifier": "More than 20 different new rows share one identifier value; they cannot all be one profile.",
-    "too_long": "The text is longer than 65,000 characters.",
+    "too_long": "The text is longer than 65,000 characters, or 500 in a unique identifier.",
     "invalid_email": "The text is not an e-mail address.",
     "invalid_number": "The text is not a whole number.",
     "invalid_decimal": "The text is not a number with the marks of this format.",

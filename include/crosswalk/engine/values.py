@@ -31,6 +31,7 @@ class ValueReader:
         zone: of times without offset.
         separator: splits a cell into several values.
         nested: the cell is a list already, one element per nested row.
+        longest: characters of a text or an address.
     """
 
     kind: str = "text"
@@ -40,11 +41,12 @@ class ValueReader:
     zone: str = "UTC"
     separator: str | None = None
     nested: bool = False
+    longest: int = functions.MAX_TEXT
 
     @classmethod
     def of_property(cls, declared: Property) -> ValueReader:
         """For values that people type: the plain format."""
-        return cls(kind=declared.type, decimals=declared.stored_decimals)
+        return cls(kind=declared.type, decimals=declared.stored_decimals, longest=_longest(declared))
 
     @classmethod
     def of_field(
@@ -65,7 +67,7 @@ class ValueReader:
             else {}
         )
         separator = own.get("multi_value", settings.multi_value) or None
-        reader = cls(kind=declared.type, separator=separator, nested=nested)
+        reader = cls(kind=declared.type, separator=separator, nested=nested, longest=_longest(declared))
         if reader.is_numeric:
             decimal = own.get("decimal", settings.decimal)
             marks = functions.Marks(decimal, settings.thousands if settings.thousands != decimal else None)
@@ -90,9 +92,9 @@ class ValueReader:
     def text_of(self, cell: Node) -> Node:
         """Canonical text, or NULL when the cell is empty or does not fit."""
         if self.kind == "text":
-            return functions.parse_text(cell)
+            return functions.parse_text(cell, self.longest)
         if self.kind == "email":
-            return functions.parse_email(cell)
+            return functions.parse_email(cell, self.longest)
         if self.kind == "datetime":
             return functions.datetime_text(cell, self.pattern, self.zone)
         return self.number_text(self.number_of(cell))
@@ -111,11 +113,11 @@ class ValueReader:
 
     def problem_of(self, cell: Node) -> Node:
         """Why a clean cell that is not empty gave no value."""
-        if self.kind == "text":
-            return text("too_long")
         if self.is_numeric:
             return functions.number_problem(cell, self.marks, self.kind)
-        return text(f"invalid_{self.kind}")
+        if self.kind == "datetime":
+            return text("invalid_datetime")
+        return functions.text_problem(cell, self.longest, self.kind)
 
     # -- cells with one value ---------------------------------------------------------------------------------------
 
@@ -245,6 +247,10 @@ class ValueReader:
             lossy=functions.is_rounded(cell, self.marks, self.decimals),
             value=column("value"),
         )
+
+
+def _longest(declared: Property) -> int:
+    return functions.MAX_IDENTIFIER if declared.identifier == "unique" else functions.MAX_TEXT
 
 
 def _valid_list(values: Node) -> Node:

@@ -135,6 +135,7 @@ def _record(
     elif result is not None:
         _take_counts(context, kept, step, goal, result)
         state = _goal_state(step, kept, result, before.get("state"))
+        kept.pop("reason", None)
         if result.reason:
             kept["reason"] = result.reason
     context.store.save_goal_run(context.run_id, goal or "", state, kept)
@@ -150,6 +151,8 @@ def _take_counts(context: RunContext, kept: dict[str, Any], step: str, goal: str
         manifest = context.goal_folder(context.goal(goal)).plan / "plan.json"
         if manifest.exists():
             kept["warnings"] = read_json(manifest)["warnings"]
+    elif step == "apply" and result.state == "nothing_new":
+        kept["counts"] = {}  # another run wrote the same; its counts stand there
     elif step == "finish":
         kept.setdefault("counts", {}).update(result.summary)
     elif step in ("scan", "join") and result.summary:

@@ -39,6 +39,9 @@ def apply(context: RunContext, goal_name: str | None, *, kept: bool = False) -> 
             context.progress("writing to the store")
             outcome = _commit(context, folder, lease)
             if isinstance(outcome, Applied):
+                if outcome.other_run:
+                    reason = f"Run {outcome.other_run} has written the same already; nothing was written again."
+                    return StepResult(state="nothing_new", reason=reason)
                 plan = read_json(folder.plan / "plan.json")
                 return StepResult(summary={**plan["counts"], "repeated": outcome.repeated})
             if kept:

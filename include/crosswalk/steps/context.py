@@ -209,7 +209,8 @@ def keep_configuration(context: RunContext) -> None:
 
 
 def as_error(error: BaseException) -> dict[str, Any]:
-    """An error as plain data for run results: code, message, place; no values."""
+    """An error as plain data for run results: code, message, place, exit code; no values."""
     code = getattr(error, "code", None) or "unexpected"
     text = str(error) if hasattr(error, "exit_code") else f"Unexpected {type(error).__name__}; see the task's log."
-    return {"code": code, "message": text, "file": getattr(error, "file", None), "line": getattr(error, "line", None)}
+    place = {key: getattr(error, key, None) for key in ("file", "line")}
+    return {"code": code, "message": text, **place, "exit_code": getattr(error, "exit_code", 1)}

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from crosswalk.connectors.base import local_name
 from crosswalk.core.errors import ConfigError, CrosswalkError, Finding
 from crosswalk.core.staging import GoalFolder, read_json
-from crosswalk.engine.preview import preview, preview_dates
+from crosswalk.engine.dialect import about_missing_column
+from crosswalk.engine.preview import preview, preview_dates, preview_rejects
 from crosswalk.engine.read import LocalFile, StagedFile, read_header, stage_file
 from crosswalk.engine.session import Session, literal, open_session
 from crosswalk.processors import needed_fields, parse_processors
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from crosswalk.connectors.base import ConnectionDetails, RemoteFile
 
 DATE_SAMPLES = 10
+SHOWN_REJECTS = 5
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,9 @@ class Preview:
         pii_columns: columns that are linked or mapped to personal properties; shown masked.
         dates: for each column mapped to a date-time: pattern, samples with what they are read as, how many of the
             checked values do not match.
+        total: how many rows the file has.
+        warnings: the reader's doubts about the file.
+        rejects: the first records that could not be read: line, reason, message.
     """
 
     file: str
@@ -49,6 +54,9 @@ class Preview:
     rows: list[list[str]]
     pii_columns: set[str]
     dates: list[dict[str, Any]]
+    total: int
+    warnings: list[str]
+    rejects: list[dict[str, Any]]
 
 
 def _chosen(context: RunContext, goal_name: str | None, file_name: str | None) -> tuple[ImportProfiles, SourceFile]:
@@ -88,9 +96,11 @@ def preview_file(context: RunContext, goal_name: str | None, file_name: str | No
             )
             columns, listed = preview(session, staged, rows)
             dates = _dates(context, session, goal, block, staged)
+            rejects = preview_rejects(session, folder.path / "rejects.parquet", SHOWN_REJECTS)
     finally:
         folder.remove()
-    return Preview(file.path, columns, listed, _pii_columns(context, goal, block), dates)
+    personal = _pii_columns(context, goal, block)
+    return Preview(file.path, columns, listed, personal, dates, staged.rows, staged.warnings, rejects)
 
 
 def _first(files: list[RemoteFile], block: SourceFile) -> RemoteFile:
@@ -221,10 +231,16 @@ def _check_columns(context: RunContext, connector: Any, goal: ImportProfiles, pl
             continue
         local = folder.files / local_name(files[0])
         connector.fetch(files[0], local)
-        header = read_header(LocalFile(local, files[0].path), goal.file_format(block.name), folder.path / "work")
+        form = goal.file_format(block.name)
+        header = read_header(LocalFile(local, files[0].path), form, folder.path / "work")
+        if not header:
+            text = f"{goal.name}: {files[0].path} is empty, so its columns could not be checked."
+            findings.append(Finding("warning", "empty_file", text, place))
+            continue
         wanted = [field.removeprefix(f"{block.name}.") for field in fields if field.startswith(f"{block.name}.")]
         for column in [*wanted, *block.link]:
             if column not in header:
-                text = f"{goal.name}: {files[0].path} has no column {column}; it has {', '.join(header[:20])}."
-                findings.append(Finding("error", "unknown_column", text, place))
+                text = f'{goal.name}: {files[0].path} has no column "{column}".'
+                shown = about_missing_column(column, header, form.separator)
+                findings.append(Finding("error", "unknown_column", f"{text} {shown}", place))
     return findings

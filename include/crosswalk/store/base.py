@@ -120,10 +120,14 @@ class Batch:
 
 @dataclass(frozen=True)
 class Applied:
-    """The batch is in the store. ``repeated``: it already was, nothing was written now."""
+    """The batch is in the store. ``repeated``: it already was, nothing was written now.
+
+    ``other_run`` wrote it; None when it was this run, now or before.
+    """
 
     batch_id: str
     repeated: bool = False
+    other_run: str | None = None
 
 
 @dataclass(frozen=True)

@@ -106,6 +106,7 @@ LOG_FILE = RowStatement(
     plain_insert="batch_file",
 )
 _ONE = pa.schema([("one", pa.int64())])
+_WRITER = pa.schema([("run_id", pa.string())])
 _QUARANTINE = pa.schema(
     [("goal", pa.string())]
     + [(name, pa.int64() if kind == "int" else pa.string()) for name, kind in QUARANTINE_COLUMNS.items()]
@@ -140,8 +141,10 @@ class Changes(Ledger):
     def _apply(self, batch: Batch) -> Applied:
         self._db.serialise()
         self._check_lease(batch.lease)
-        if self._db.query("SELECT 1 AS one FROM batch WHERE batch_id = $1", (batch.batch_id,), _ONE):
-            return Applied(batch.batch_id, repeated=True)
+        known = self._db.query("SELECT run_id FROM batch WHERE batch_id = $1", (batch.batch_id,), _WRITER)
+        if known:
+            writer = known[0]["run_id"]
+            return Applied(batch.batch_id, repeated=True, other_run=writer if writer != batch.run_id else None)
         self._move_goal(batch)
         number, now = self._record_batch(batch)
         self._write_profiles(batch, number, now)

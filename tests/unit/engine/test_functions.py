@@ -38,6 +38,7 @@ def read(session: Session, reader: ValueReader, raw: str) -> tuple[str | None, s
 
 POINT, COMMA = Marks("."), Marks(",")
 EUR = ValueReader("currency", POINT, 2)
+UNIQUE_TEXT, UNIQUE_EMAIL = (Property(type=kind, identifier="unique") for kind in ("text", "email"))
 
 
 @pytest.mark.parametrize(
@@ -49,7 +50,14 @@ EUR = ValueReader("currency", POINT, 2)
         (ValueReader(), "", None),
         (ValueReader(), " \t ", None),
         (ValueReader(), "x" * 65_000, "x" * 65_000),
+        (ValueReader.of_property(UNIQUE_TEXT), "é" * 500, "é" * 500),
         (ValueReader("email"), " ANN@Example.Org", "ann@example.org"),
+        (
+            ValueReader("email"),
+            "\u200bann.o'neill+news@example.photography\u2060",
+            "ann.o'neill+news@example.photography",
+        ),
+        (ValueReader("email"), "用户@例子.广告", "用户@例子.广告"),
         (ValueReader("number"), "12.0", "12"),
         (ValueReader("number"), "-0", "0"),
         (ValueReader("number"), "+7", "7"),
@@ -87,6 +95,13 @@ def test_text_becomes_its_canonical_value(session: Session, reader: ValueReader,
         (ValueReader("email"), "ann@@example.org", "invalid_email"),
         (ValueReader("email"), "a@b.c;d@e.f", "invalid_email"),
         (ValueReader("email"), "Ann <ann@example.org>", "invalid_email"),
+        (ValueReader("email"), '"ann smit"@example.org', "invalid_email"),
+        (ValueReader("email"), "ann\u00a0smit@example.org", "invalid_email"),
+        (ValueReader("email"), "ann\u200b@example.org", "invalid_email"),
+        (ValueReader("email"), "ann@exam\u00adple.org", "invalid_email"),
+        (ValueReader("email"), "ann\x85@example.org", "invalid_email"),
+        (ValueReader.of_property(UNIQUE_EMAIL), "x" * 489 + "@example.org", "too_long"),
+        (ValueReader.of_property(UNIQUE_TEXT), "x" * 501, "too_long"),
         (ValueReader("number"), "12.5", "invalid_number"),
         (ValueReader("number"), "1,000", "ambiguous_number"),
         (ValueReader("number"), "1e3", "invalid_number"),
