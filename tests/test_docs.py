@@ -17,8 +17,9 @@ from pydantic import BaseModel
 from crosswalk.cli.main import build_parser
 from crosswalk.config import connection as connection_model
 from crosswalk.config import tenant as tenant_model
-from crosswalk.config.checks import check_connection
+from crosswalk.config.checks import check_connection, check_tenant
 from crosswalk.config.loader import load_connection, load_tenant
+from crosswalk.config.model import Model, keys_of
 from crosswalk.processors import PROCESSORS, processor_names
 from crosswalk.steps.result import EXIT_CODES, RUN_STATES
 
@@ -32,7 +33,7 @@ PAGES = sorted(
 )
 SUBJECTS = set(tenant_model.Tenant.model_fields)
 CONNECTION_KEYS = set(connection_model.Connection.model_fields)
-GOAL_KEYS = set(connection_model.ImportProfiles.model_fields)
+GOAL_KINDS = connection_model.GOAL_KINDS
 OTHER_YAML = {"services", "x-airflow", "x-common", "volumes"}
 
 
@@ -92,6 +93,9 @@ def wanted_properties(document: dict[str, Any]) -> dict[str, dict[str, str]]:
         for item in mappings.get("fields") or []:
             kind = "decimal" if item.get("strategy") == "sum" else "datetime" if item.get("date") else "text"
             found[f"{mappings.get('prefix') or ''}{item['property']}"] = {"type": kind}
+        for item in goal.get("columns") or []:
+            if "property" in item:
+                found[item["property"]] = {"type": "text"}
         for item in goal.get("identifiers") or []:
             kind = "email" if item["property"] == "email" else "text"
             found[item["property"]] = {"type": kind, "identifier": "unique"}
@@ -114,7 +118,7 @@ def whole_connection(value: Any) -> dict[str, Any]:
     """A connection around a fragment: goal keys, connection keys, or a list of processors or mappings."""
     if isinstance(value, list):
         first = value[0]
-        if "import_profiles" in first:
+        if set(first) & set(GOAL_KINDS):
             value = {"goals": value}
         elif set(first) & set(PROCESSORS.names):
             value = {"processors": value}
@@ -139,42 +143,100 @@ def whole_connection(value: Any) -> dict[str, Any]:
     return document
 
 
-def tenant_of(document: dict[str, Any]) -> dict[str, Any]:
-    """A tenant model with everything that a connection names; the pages' own declarations win."""
+def tenant_of(document: dict[str, Any], declared: dict[str, Any]) -> dict[str, Any]:
+    """A tenant model with everything that a connection names; the page's own declarations win."""
     properties: dict[str, Any] = wanted_properties(document)
     objectives = {str(name): {} for name in document.get("objectives") or []}
+    segments = {}
     for goal in document["goals"]:
         objectives |= {item["objective"]: {} for item in goal.get("consent") or []}
-    return {"properties": properties, "objectives": objectives}
+        if goal.get("segment") and goal["segment"] != tenant_model.ALL_PROFILES:
+            segments[goal["segment"]] = {"all": [{"property": "email", "has_value": "true"}]}
+    wanted = {"properties": properties, "objectives": objectives, "segments": segments, **GROUPS}
+    subjects = {*wanted, *declared} - {"merge_rules"}
+    return {subject: {**wanted.get(subject, {}), **declared.get(subject, {})} for subject in subjects}
 
 
-def problems_of(example_text: str, folder: Path) -> list[str]:
-    """Errors that the real loader and the real checks find in an example; an empty list is good."""
+# What the pages about goals take for granted, beside what they declare themselves.
+GROUPS = {
+    "group_types": {
+        "household": {
+            "properties": {
+                "household_id": {"type": "text", "identifier": "unique"},
+                "household_city": {"type": "text"},
+                "household_income": {"type": "text"},
+            }
+        }
+    }
+}
+PEOPLE: dict[str, Any] = {
+    "email": {"type": "email", "identifier": "unique"},
+    "shop_city": {"type": "text"},
+    "shop_revenue": {"type": "decimal"},
+    "shop_last_order": {"type": "datetime"},
+    "household": {"type": "text", "group_type": "household"},
+}
+
+
+def declared_on(page: Path) -> dict[str, Any]:
+    """What all tenant model examples of a page declare together."""
+    found: dict[str, Any] = {}
+    for example in examples():
+        value = yaml.load(example.text, Loader=yaml.BaseLoader) if example.page == page else None
+        if isinstance(value, dict) and set(value) <= SUBJECTS:
+            for subject, content in value.items():
+                found[subject] = content if isinstance(content, list) else {**found.get(subject, {}), **content}
+    return found
+
+
+def write_tenant(folder: Path, model: dict[str, Any]) -> Path:
+    """A folder with the files of a tenant model."""
+    folder.mkdir()
+    for subject, declared in model.items():
+        text = yaml.safe_dump({subject: with_nulls(declared)}, allow_unicode=True)
+        (folder / f"{subject}.yaml").write_text(text, encoding="utf-8")
+    return folder
+
+
+def with_nulls(value: Any) -> Any:
+    """What was read as nothing but text, with null for the word."""
+    if isinstance(value, dict):
+        return {key: with_nulls(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [with_nulls(inner) for inner in value]
+    return None if value == "null" else value
+
+
+def problems_of(example_text: str, folder: Path, declared: dict[str, Any] | None = None) -> list[str]:
+    """Errors that the real loader and the real checks find in an example; an empty list is good.
+
+    Args:
+        example_text: the YAML.
+        folder: for the files that are needed.
+        declared: what the tenant model examples beside it declare.
+    """
     value = yaml.load(example_text, Loader=yaml.BaseLoader)
     if isinstance(value, dict) and set(value) & OTHER_YAML:
         return []
-    tenant_folder = folder / "tenant"
-    tenant_folder.mkdir()
     if isinstance(value, dict) and set(value) <= SUBJECTS:
-        for subject in value:
-            text = example_text if len(value) == 1 else yaml.safe_dump({subject: value[subject]}, allow_unicode=True)
-            (tenant_folder / f"{subject}.yaml").write_text(text, encoding="utf-8")
-        load_tenant(tenant_folder)
-        return []
+        model = {"properties": PEOPLE, "objectives": {"newsletter": {}}, **GROUPS} | (declared or {}) | value
+        model["properties"] = {**PEOPLE, **model["properties"]}
+        found = check_tenant(load_tenant(write_tenant(folder / "tenant", model)))
+        return [str(finding) for finding in found if finding.severity == "error"]
     document = whole_connection(value)
     file = folder / "example.yaml"
     text = example_text if document == value else yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
     file.write_text(text, encoding="utf-8")
-    for subject, declared in tenant_of(document).items():
-        (tenant_folder / f"{subject}.yaml").write_text(yaml.safe_dump({subject: declared}), encoding="utf-8")
     loaded = load_connection(file)
-    found = check_connection(loaded, load_tenant(tenant_folder), processors=processor_names())
-    return [str(finding) for finding in found if finding.severity == "error"]
+    tenant = load_tenant(write_tenant(folder / "tenant", tenant_of(document, declared or {})))
+    found = check_connection(loaded, tenant, processors=processor_names())
+    # Goals can be documented before their steps are there.
+    return [str(item) for item in found if item.severity == "error" and item.code != "goal_not_available"]
 
 
 @pytest.mark.parametrize("example", examples(), ids=lambda example: example.name)
 def test_a_yaml_example_loads_and_passes_the_checks(example: Example, tmp_path: Path) -> None:
-    assert problems_of(example.text, tmp_path) == []
+    assert problems_of(example.text, tmp_path, declared_on(example.page)) == []
 
 
 @pytest.mark.parametrize(
@@ -185,6 +247,9 @@ def test_a_yaml_example_loads_and_passes_the_checks(example: Example, tmp_path: 
         "files:\n  - {name: a, path: /in/a.csv}\n  - {name: b, path: /in/b.csv}\n",
         "- no_such_processor: {field: a.b}\n",
         "properties:\n  x: {type: boolean}\n",
+        "segments:\n  x: {all: [{property: nowhere, has_value: true}]}\n",
+        "group_types:\n  home: {properties: {city: {}}}\n",
+        "- {export_profiles: a, segment: b, directory: /o, file_name: {custom: c.csv}, columns: [{text: d}]}\n",
     ],
 )
 def test_a_wrong_example_would_be_noticed(text: str, tmp_path: Path) -> None:
@@ -210,16 +275,22 @@ def test_a_shipped_connection_passes_the_checks_with_its_own_tenant_model(path: 
 # -- everything a user can meet is on a page --------------------------------------------------------------------------
 
 
-def model_keys(module: Any) -> set[str]:
-    """The keys of all models of a module."""
-    models = [item for item in vars(module).values() if isinstance(item, type) and issubclass(item, BaseModel)]
-    return {name for model in models if model.__module__ == module.__name__ for name in model.model_fields}
+def model_keys() -> set[str]:
+    """The keys of all models of connection files and of the tenant model."""
+    found: set[str] = set()
+    waiting: list[type[BaseModel]] = [Model]
+    while waiting:
+        model = waiting.pop()
+        waiting += model.__subclasses__()
+        found |= keys_of(model).keys() if model.__module__.startswith("crosswalk.config.") else set()
+    return found
 
 
 def test_every_yaml_key_is_documented() -> None:
     text = docs_text()
-    keys = model_keys(connection_model) | model_keys(tenant_model)
-    assert sorted(key for key in keys if f"`{key}`" not in text and f"`{{{key}:" not in text) == []
+    keys = model_keys()
+    assert {"nested", "as", "file_name", "inverse_of", "same", "retention_days", "is"} <= keys
+    assert sorted(key for key in keys if not re.search(rf"`{{?{key}[:`]", text)) == []
 
 
 def error_codes(source: str) -> set[str]:
@@ -228,7 +299,7 @@ def error_codes(source: str) -> set[str]:
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Call):
             found |= {k.value.value for k in node.keywords if k.arg == "code" and isinstance(k.value, ast.Constant)}
-            if ast.unparse(node.func).split(".")[-1] in {"Finding", "add", "_add", "_error", "_refuse", "_give_up"}:
+            if ast.unparse(node.func).split(".")[-1] in {"Finding", "Problem", "add", "_add", "_error", "_refuse", "_give_up"}:
                 found |= {arg.value for arg in node.args[:3] if isinstance(arg, ast.Constant)}
         elif isinstance(node, ast.ClassDef):
             found |= {

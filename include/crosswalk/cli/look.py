@@ -10,7 +10,8 @@ from typing import Any
 from crosswalk.cli.connections import add_connection_argument, load, opened, store
 from crosswalk.cli.show import Output, short_number
 from crosswalk.config.checks import check_connection, check_tenant
-from crosswalk.config.goal_checks import link_states
+from crosswalk.config.connection import AnyImport, Connection, ImportGoal
+from crosswalk.config.links import link_states
 from crosswalk.config.loader import (
     BrokenConnection,
     LoadedConnection,
@@ -69,7 +70,7 @@ def _check(options: argparse.Namespace, output: Output) -> int:
 
             own += check_online(item, tenant.model, resolve)
         findings += own
-        links[item.name] = [vars(state) for goal in item.model.goals for state in link_states(goal)]
+        links[item.name] = [vars(state) for goal in _import_goals(item.model) for state in link_states(goal)]
     _show_check(output, findings, links)
     return 2 if _has_errors(findings) else 0
 
@@ -79,13 +80,17 @@ def _check_processors(item: LoadedConnection) -> list[Finding]:
     from crosswalk.processors import parse_processors
 
     findings: list[Finding] = []
-    for goal in item.model.goals:
+    for goal in _import_goals(item.model):
         try:
             parse_processors(goal)
         except ConfigError as error:
             own = error.findings or [Finding("error", error.code, str(error))]
             findings += [replace(finding, file=finding.file or str(item.path)) for finding in own]
     return findings
+
+
+def _import_goals(connection: Connection) -> list[AnyImport]:
+    return [goal for goal in connection.goals if isinstance(goal, ImportGoal)]
 
 
 def _has_errors(findings: list[Finding]) -> bool:
@@ -126,7 +131,7 @@ def _scan(options: argparse.Namespace, output: Output) -> int:
     with opened(options, output, mode="plan") as context:
         looks = [
             {"goal": goal.name, **look}
-            for goal in context.connection.goals
+            for goal in _import_goals(context.connection)
             if goal.enabled
             for look in look_at_files(context, goal)
         ]

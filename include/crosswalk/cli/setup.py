@@ -8,6 +8,7 @@ from typing import Any
 
 from crosswalk.cli.connections import add_connection_argument, load
 from crosswalk.cli.show import Output
+from crosswalk.config.checks import check_tenant
 from crosswalk.config.connection import slug
 from crosswalk.config.loader import find_connections_folder, find_tenant_folder, load_tenant
 from crosswalk.core.errors import ConfigError
@@ -90,21 +91,24 @@ def _schema(options: argparse.Namespace, output: Output) -> int:
 
 def _model_check(options: argparse.Namespace, output: Output) -> int:
     folder = find_tenant_folder()
-    tenant = load_tenant(folder).model
+    loaded = load_tenant(folder)
+    tenant, findings = loaded.model, check_tenant(loaded)
     identifiers = sorted(key for key, item in tenant.properties.items() if item.identifier == "unique")
-    document = {
-        "folder": str(folder),
-        "properties": len(tenant.properties),
-        "identifiers": identifiers,
+    named = {
         "objectives": sorted(tenant.objectives),
+        "group_types": sorted(tenant.group_types),
+        "event_types": list(tenant.event_types),
+        "segments": list(tenant.segments),
     }
+    document = {"folder": str(folder), "properties": len(tenant.properties), "identifiers": identifiers, **named}
     if output.as_json:
-        output.json(document)
-    output.text(
-        f"{folder}: {len(tenant.properties)} properties, unique identifiers: {', '.join(identifiers) or 'none'}, "
-        f"objectives: {', '.join(sorted(tenant.objectives)) or 'none'}."
-    )
-    return 0
+        output.json({**document, "merge_rules": len(tenant.merge_rules), "findings": [vars(item) for item in findings]})
+    output.text(f"{folder}: {len(tenant.properties)} properties, {len(tenant.merge_rules)} merge rules.")
+    for what, names in {"unique identifiers": identifiers, **named}.items():
+        output.text(f"{what.replace('_', ' ')}: {', '.join(names) or 'none'}")
+    for finding in findings:
+        output.text(str(finding))
+    return 2 if any(finding.severity == "error" for finding in findings) else 0
 
 
 def _trust(options: argparse.Namespace, output: Output) -> int:

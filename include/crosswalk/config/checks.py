@@ -5,51 +5,26 @@ Errors stop a run, warnings and infos do not. The code of a finding is its ancho
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 
-from crosswalk.config.connection import After, Connection, Cron, DaysOfMonth
-from crosswalk.config.goal_checks import GoalCheck, LinkState, effective_strategy, link_states, nested_files
-from crosswalk.config.loader import BrokenConnection, LoadedConnection, LoadedTenant
+from crosswalk.config.availability import not_available
+from crosswalk.config.connection import Connection, ExportProfiles, Goal, ImportGoal, ImportGroups
+from crosswalk.config.export_checks import ExportProfilesCheck, outputs
+from crosswalk.config.group_checks import ImportGroupsCheck
+from crosswalk.config.loader import BrokenConnection, LoadedConnection, LoadedTenant, written_as
+from crosswalk.config.profile_checks import ImportProfilesCheck
+from crosswalk.config.report import Report, nearest_name
 from crosswalk.config.schedule import cron_problem, zone_problem
-from crosswalk.config.tenant import NUMERIC_TYPES, READ_ONLY_PROPERTIES, Tenant
+from crosswalk.config.schedule_forms import After, Cron, DaysOfMonth
+from crosswalk.config.tenant import Tenant
+from crosswalk.config.tenant_checks import check_tenant
 from crosswalk.core.errors import Finding
 from crosswalk.core.names import display
 
-__all__ = ["LinkState", "check_connection", "check_tenant", "effective_strategy", "link_states", "nested_files"]
+__all__ = ["check_connection", "check_tenant"]
 
 # The last day of the month that every month has.
 _SHORTEST_MONTH = 28
-
-
-class Report:
-    """Collects the findings of one connection and knows their lines."""
-
-    def __init__(self, loaded: LoadedConnection, tenant: Tenant) -> None:
-        self.loaded, self.tenant = loaded, tenant
-        self.findings: list[Finding] = []
-
-    def add(self, severity: str, code: str, message: str, *path: str | int) -> None:
-        """Note a finding at the line of a node of the file."""
-        self.findings.append(Finding(severity, code, message, str(self.loaded.path), self.loaded.line(*path)))
-
-    def nearest(self, name: str, known: Iterable[str]) -> str:
-        """``(did you mean ...?)`` when a known name is near, else nothing."""
-        return nearest_name(name, known)
-
-    def check_objective(self, name: str, *path: str | int) -> None:
-        """Refuse an objective that the tenant model does not have."""
-        if name not in self.tenant.objectives:
-            known = ", ".join(sorted(self.tenant.objectives)) or "none"
-            hint = nearest_name(name, self.tenant.objectives)
-            message = f"The tenant model has no objective `{display(name)}`{hint}; objectives.yaml has: {known}."
-            self.add("error", "unknown_objective", message, *path)
-
-
-def nearest_name(name: str, known: Iterable[str]) -> str:
-    """``(did you mean ...?)`` when a known name is near, else nothing."""
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
-    return f" (did you mean `{near[0]}`?)" if near else ""
 
 
 def check_connection(
@@ -79,7 +54,9 @@ def check_connection(
     for index, objective in enumerate(loaded.model.objectives):
         report.check_objective(objective, "objectives", index)
     _check_goals(report, processors)
-    _check_owners(report, [item for item in beside if isinstance(item, LoadedConnection)])
+    whole = [item for item in beside if isinstance(item, LoadedConnection)]
+    _check_owners(report, whole)
+    _check_outputs(report, whole)
     return sorted(report.findings, key=lambda finding: finding.line or 0)
 
 
@@ -183,19 +160,36 @@ def _check_goals(report: Report, processors: Collection[str] | None) -> None:
             message = f"Two goals are called `{goal.name}`; state hangs on the name, so each needs its own."
             report.add("error", "duplicate_goal", message, "goals", index)
         seen.add(goal.name.casefold())
-        GoalCheck(goal, ("goals", index), report.tenant, report, processors).run()
+        _check_goal(report, goal, index, processors)
     if not any(goal.enabled for goal in goals):
         report.add("warning", "no_goal_enabled", "All goals are switched off, so a run does nothing.", "goals")
+    for index, key in not_available(report.loaded.model):
+        message = f"Goal {goals[index].name}: `{key}` is not available yet; leave it out for now."
+        report.add("error", "goal_not_available", message, "goals", index, key)
+
+
+def _check_goal(report: Report, goal: Goal, index: int, processors: Collection[str] | None) -> None:
+    path = ("goals", index)
+    if isinstance(goal, ExportProfiles):
+        ExportProfilesCheck(goal, path, report).run()
+    elif isinstance(goal, ImportGroups):
+        ImportGroupsCheck(goal, path, report, processors).run()
+    else:
+        ImportProfilesCheck(goal, path, report, processors).run()
+    if not goal.enabled:
+        message = f"Goal {goal.name}: is switched off and takes no part in runs."
+        report.add("info", "goal_disabled", message, *path, "enabled")
 
 
 def _check_owners(report: Report, beside: Sequence[LoadedConnection]) -> None:
     """Warn of properties that another goal writes too, until ``existing: true`` acknowledges it (row S-46)."""
     loaded = report.loaded
-    for index, goal in enumerate(loaded.model.goals):
+    imports = [(index, goal) for index, goal in enumerate(loaded.model.goals) if isinstance(goal, ImportGoal)]
+    for index, goal in imports:
         for number, mapping in enumerate(goal.mappings.fields):
             if mapping.existing:
                 continue
-            target = goal.target(mapping)
+            target = written_as(goal, mapping)
             own = [other for other in loaded.written_properties.get(target, []) if other != goal.name]
             owners = [f"goal {name}" for name in own]
             owners += [
@@ -213,34 +207,19 @@ def _check_owners(report: Report, beside: Sequence[LoadedConnection]) -> None:
                 report.add("warning", "existing_property", message, *path)
 
 
-def check_tenant(tenant: LoadedTenant) -> list[Finding]:
-    """Everything that is wrong or noteworthy about the tenant model."""
-    findings: list[Finding] = []
-
-    def add(severity: str, code: str, message: str, *path: str | int) -> None:
-        file, line = tenant.place(*path)
-        findings.append(Finding(severity, code, message, file, line))
-
-    model = tenant.model
-    lower: dict[str, str] = {}
-    for name, declared in model.properties.items():
-        where = ("properties", name)
-        if name in READ_ONLY_PROPERTIES:
-            add("error", "read_only_property", f"`{name}` is kept by the system and cannot be declared.", *where)
-        twin = lower.setdefault(name.casefold(), name)
-        if twin != name:
-            add("warning", "similar_properties", f"`{name}` and `{twin}` differ only in capitals.", *where)
-        if declared.type == "currency" and declared.currency is None:
-            message = f"`{name}` is of type currency and needs one, as in `currency: EUR`."
-            add("error", "missing_currency", message, *where)
-        if declared.merge in ("sum", "highest", "lowest") and declared.type not in {*NUMERIC_TYPES, "datetime"}:
-            message = f"`{name}`: `merge: {declared.merge}` compares or adds text; use it with numbers."
-            add("warning", "merge_of_text", message, *where, "merge")
-        if declared.group_type is not None and declared.group_type not in model.group_types:
-            hint = nearest_name(declared.group_type, model.group_types)
-            message = f"`{name}`: there is no group type `{display(declared.group_type)}`{hint}."
-            add("error", "unknown_group_type", message, *where, "group_type")
-    if not any(declared.identifier == "unique" for declared in model.properties.values()):
-        message = "No property has `identifier: unique`, so no import can recognise a profile."
-        add("warning", "no_identifier_declared", message, "properties")
-    return findings
+def _check_outputs(report: Report, beside: Sequence[LoadedConnection]) -> None:
+    """Refuse two export goals that would write the same file on the same system."""
+    own = report.loaded.model
+    taken: dict[str, str] = {}
+    for item in beside:
+        if item.model.conn_id == own.conn_id and item.model.kind == own.kind:
+            for goal in item.model.goals:
+                if isinstance(goal, ExportProfiles):
+                    taken |= dict.fromkeys(outputs(goal, report), f"connection {item.name}, goal {goal.name}")
+    for index, goal in enumerate(own.goals):
+        if isinstance(goal, ExportProfiles):
+            names = outputs(goal, report)
+            for name in sorted(names & taken.keys()):
+                message = f"Goal {goal.name}: {display(name)} is also written by {taken[name]}; use another directory."
+                report.add("error", "duplicate_output", message, "goals", index, "directory")
+            taken |= dict.fromkeys(names, f"goal {goal.name}")

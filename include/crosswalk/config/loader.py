@@ -10,9 +10,17 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
-from crosswalk.config.connection import Connection, Format, Goal, slug
+from crosswalk.config.connection import (
+    GOAL_KINDS,
+    Connection,
+    FieldMapping,
+    Format,
+    ImportGoal,
+    ImportGroups,
+    slug,
+)
 from crosswalk.config.fingerprint import goal_fingerprint
 from crosswalk.config.messages import add_problems
 from crosswalk.config.secret_scan import refuse_secrets
@@ -33,9 +41,7 @@ __all__ = [
     "load_tenant",
 ]
 
-GOAL_KINDS: dict[str, type[BaseModel]] = {"import_profiles": Goal}
-LATER_GOAL_KINDS = ("export_profiles", "import_groups")
-SUBJECTS = ("properties", "objectives", "group_types", "event_types", "segments")
+SUBJECTS = ("properties", "objectives", "group_types", "event_types", "segments", "merge_rules")
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,12 +75,18 @@ class LoadedConnection:
 
     @cached_property
     def written_properties(self) -> dict[str, list[str]]:
-        """Names of the goals that write each property, by property id."""
+        """Names of the goals that write each property, by ``written_as``."""
         found: dict[str, list[str]] = {}
         for goal in self.model.goals:
-            for target in dict.fromkeys(goal.target(mapping) for mapping in goal.mappings.fields):
-                found.setdefault(target, []).append(goal.name)
+            if isinstance(goal, ImportGoal):
+                for target in dict.fromkeys(written_as(goal, mapping) for mapping in goal.mappings.fields):
+                    found.setdefault(target, []).append(goal.name)
         return found
+
+
+def written_as(goal: ImportGoal, mapping: FieldMapping) -> str:
+    """What a mapping writes: the property's id, for groups behind that of their type, as in ``home/home_city``."""
+    return f"{goal.group_type}/{goal.target(mapping)}" if isinstance(goal, ImportGroups) else goal.target(mapping)
 
 
 @dataclass(frozen=True)
@@ -262,8 +274,8 @@ def _unknown_subject(path: Path) -> Finding:
 
 def _validate_subject(document: Document, subject: str) -> dict[str, Any]:
     refuse_secrets(document, keys_are_names=True)
-    data = {subject: {}} if document.data is None else document.data
-    if document.fatal or document.data is None:
+    data = document.data
+    if document.fatal or data is None:
         return {}
     if not isinstance(data, dict) or list(data) != [subject]:
         message = f"The file must hold one block, `{subject}:`, and nothing beside it."
@@ -298,31 +310,21 @@ def _validate_connection(document: Document) -> Connection | None:
 
 
 def _check_goal_kinds(document: Document) -> set[Path_]:
-    """Refuse goals whose kind is missing, double or of a later release; returns their indexes."""
+    """Refuse goals of no kind and of several; returns their indexes."""
     goals = document.data.get("goals")
     unusable: set[Path_] = set()
-    known = ", ".join(GOAL_KINDS)
     for index, goal in enumerate(goals if isinstance(goals, list) else []):
-        if not isinstance(goal, dict):
-            continue
-        kinds = [key for key in (*GOAL_KINDS, *LATER_GOAL_KINDS) if key in goal]
-        later = [kind for kind in kinds if kind in LATER_GOAL_KINDS]
-        if len(kinds) == 1 and not later:
+        kinds = [key for key in GOAL_KINDS if isinstance(goal, dict) and key in goal]
+        if len(kinds) == 1:
             continue
         unusable.add((index,))
         where = f"`goals[{index + 1}]`"
-        if len(kinds) > 1:
-            document.add(
-                "goal_kind",
-                f"{where}: one goal is of one kind, not {' and '.join(kinds)}.",
-                document.line("goals", index, kinds[1]),
-            )
-        elif later:
-            message = f"{where}: {later[0]} is not available in this release; available: {known}."
-            document.add("later_release", message, document.line("goals", index, later[0]))
+        if kinds:
+            message = f"{where}: one goal is of one kind, not {' and '.join(kinds)}."
         else:
+            known = ", ".join(GOAL_KINDS)
             message = f"{where}: the goal's kind and name are missing, as in `import_profiles: orders`. Kinds: {known}."
-            document.add("goal_kind", message, document.line("goals", index))
+        document.add("goal_kind", message, document.line("goals", index, *kinds[1:2]))
     return unusable
 
 

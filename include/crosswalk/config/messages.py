@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+from crosswalk.config.model import keys_of
 from crosswalk.config.strict_yaml import Document, Path_
 from crosswalk.core.names import display
 
@@ -25,7 +26,18 @@ NEEDED = {
     "conn_id": "it names the Airflow connection that holds host, login and secrets",
     "goals": "a connection needs at least one goal to run",
     "files": "a goal needs at least one file; the first one is the primary file",
-    "identifiers": "a goal needs at least one identifier to recognise profiles by",
+    "identifiers": "a goal needs at least one identifier to recognise profiles (or groups) by",
+    "group_type": "it says which groups the goal imports",
+    "segment": "it says which profiles are exported; all_profiles for all",
+    "directory": "it names the folder that files are exported to",
+    "columns": "an export needs at least one column",
+    "file_name": "give {segment_and_timestamp: true} or {custom: name.csv}",
+}
+# Why an event needs these keys, which elsewhere mean something else.
+NEEDED_IN_EVENT = {
+    "type": "it says which event type the rows hold",
+    "id": "it names the field by which an event is known again",
+    "date": "it names the field with the moment of the event",
 }
 # What a key takes, where the declared type alone would not say it to a person.
 EXPECTED = {
@@ -39,7 +51,15 @@ EXPECTED = {
     "link": "this file's column and file.column of an earlier file, such as {order_id: orders.order_id}",
     "conn_id": "the id of an Airflow connection: letters, digits, _ . and -",
     "currency": "three capital letters, such as EUR",
+    "segments": "all, or a list of segments",
+    "types": "all, or a list of event types",
+    "period": "all, {last_days: 30} or {from: 2026-01-01, to: 2026-02-01}",
+    "between": "two values, either of them null for an open end, as in [100, null]",
 }
+CONDITIONS = (
+    "{property: ..., any_of: [...]}, {objective: ..., is: consented}, {group_type: ..., all: [...]}, {segment: ...}, "
+    "{all: [...]}, {any: [...]} or {not: {...}}"
+)
 _NAME_RULE = "a letter first, then letters, digits, _ or -; at most 100"
 _PROPERTY_RULE = "letters, digits, _ and -; at most 100"
 SCHEDULES = (
@@ -108,12 +128,14 @@ def _explain(
     key = _shown(path)
     if kind == "missing":
         name = str(rest[-1]) if rest else "?"
-        why = f": {NEEDED[name]}" if name in NEEDED else ""
+        needed = {**NEEDED, **NEEDED_IN_EVENT} if "events" in path else NEEDED
+        why = f": {needed[name]}" if name in needed else ""
         return f"{f'{key}: ' if key else ''}`{name}` is missing{why}.", "missing_key"
     if kind == "extra_forbidden":
-        tag = next((part[9:] for part in item["loc"] if isinstance(part, str) and part.startswith("schedule:")), None)
-        return _unknown_key(path, model, base, document, tag), "unknown_key"
+        return _unknown_key(path, model, item["loc"], document), "unknown_key"
     if kind.startswith("union_tag"):
+        if "condition_kind" in str(item.get("ctx", {}).get("discriminator")):
+            return f"{key}: not a condition. Use one of {CONDITIONS}.", "invalid_condition"
         return f"{key}: not a schedule. Use one of {SCHEDULES}.", "invalid_schedule"
     if rest and rest[-1] == "[key]":
         return f"{key}: {_key_rule(item)}.", "invalid_name"
@@ -129,10 +151,9 @@ def _shown(path: Path_) -> str:
     return f"`{text}`" if text else ""
 
 
-def _unknown_key(path: Path_, model: type[BaseModel], base: Path_, document: Document, tag: str | None) -> str:
+def _unknown_key(path: Path_, model: type[BaseModel], loc: tuple[int | str, ...], document: Document) -> str:
     key = str(path[-1])
-    models = [found for found in _models_at(model, path[len(base) : -1]) if tag is None or tag in found.model_fields]
-    allowed = sorted({name for found in models for name in found.model_fields})
+    allowed = sorted({name for found in _models_at(model, loc[:-1]) for name in keys_of(found)})
     above = _at(document.data, path[:-1])
     where = f" in {_shown(path[:-1])}" if path[:-1] else ""
     free = [name for name in allowed if not isinstance(above, dict) or name not in above]
@@ -141,23 +162,45 @@ def _unknown_key(path: Path_, model: type[BaseModel], base: Path_, document: Doc
     return f"Unknown key `{display(key, 60)}`{where}.{hint} Known here: {', '.join(allowed) or 'none'}."
 
 
-def _models_at(model: type[BaseModel], path: Path_) -> list[type[BaseModel]]:
-    """The models that may stand at a path below a model."""
-    found: list[type[BaseModel]] = [model]
-    for part in path:
-        if isinstance(part, str) and any(part in candidate.model_fields for candidate in found):
-            fields = [candidate.model_fields[part] for candidate in found if part in candidate.model_fields]
-            found = [inner for field in fields for inner in _models_in(field.annotation)]
-        # A list index or a free key (the id of a property) leads into the same models.
-    return found
+def _models_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[type[BaseModel]]:
+    """The models that may stand at a location below a model; a tag such as ``schedule:cron`` says which of several."""
+    found: list[Any] = [model]
+    for part in loc:
+        below = [inner for annotation in found for inner in _below(annotation, part)]
+        if not below and isinstance(part, str):
+            key = part.partition(":")[2]
+            below = [item for item in found if _is_model(item) and key in keys_of(item)]
+        found = below or found
+    return [item for item in found if _is_model(item)]
 
 
-def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    elif get_origin(annotation) in (Union, UnionType, list, dict, Annotated):
+def _is_model(annotation: Any) -> bool:
+    return isinstance(annotation, type) and get_origin(annotation) is None and issubclass(annotation, BaseModel)
+
+
+def _below(annotation: Any, part: int | str) -> Iterator[Any]:
+    """What may stand at a key or an index of what an annotation describes."""
+    inner: Any = None
+    if _is_model(annotation):
+        field = keys_of(annotation).get(str(part))
+        inner = field.annotation if field else None
+    elif get_origin(annotation) is dict and isinstance(part, str):
+        inner = get_args(annotation)[1]
+    elif get_origin(annotation) is list and isinstance(part, int):
+        inner = get_args(annotation)[0]
+    yield from _alternatives(inner)
+
+
+def _alternatives(annotation: Any) -> Iterator[Any]:
+    """The models, lists and mappings that an annotation allows, each by itself."""
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        yield from _alternatives(get_args(annotation)[0])
+    elif origin in (Union, UnionType):
         for argument in get_args(annotation):
-            yield from _models_in(argument)
+            yield from _alternatives(argument)
+    elif origin in (list, dict) or _is_model(annotation):
+        yield annotation
 
 
 def _key_rule(item: ErrorDetails) -> str:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal
 from zoneinfo import ZoneInfo
 
-from crosswalk.config.connection import (
+from crosswalk.config.schedule_forms import (
     After,
     Cron,
     DaysOfMonth,

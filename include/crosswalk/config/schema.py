@@ -10,8 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from crosswalk.config.connection import Connection, Format
-from crosswalk.config.loader import GOAL_KINDS
+from crosswalk.config.connection import GOAL_KINDS, Connection, Format
 
 _PLAIN = ["string", "number", "boolean"]
 _BOOLEAN = {"anyOf": [{"type": "boolean"}, {"enum": ["true", "false", "yes", "no", "on", "off"]}]}

@@ -1,7 +1,7 @@
 """Reads YAML strictly: plain scalars stay text, nothing is guessed, every node keeps its line.
 
 Refused, each with its line: anchors and aliases, tags, merge keys, keys given twice, keys that are no text, directives,
-several documents, control characters, more than 20 levels, more than 1 MiB. Only an empty scalar, ``null`` and ``~``
+several documents, control characters, more than 24 levels, more than 1 MiB. Only an empty scalar, ``null`` and ``~``
 become None, so ``country: NO``, ``1.10`` and ``12:30:00`` stay what they look like.
 """
 
@@ -19,7 +19,7 @@ from crosswalk.core.errors import ConfigError, Finding
 from crosswalk.core.names import display
 
 MAX_BYTES = 1024 * 1024
-MAX_DEPTH = 20
+MAX_DEPTH = 24
 MAX_FINDINGS = 200
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _NOT_PRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

@@ -14,7 +14,7 @@ from typing import Self
 
 import re2
 
-from crosswalk.config.connection import Goal, SourceFile
+from crosswalk.config.connection import ExportProfiles, Goal, ImportGoal, SourceFile
 from crosswalk.connectors.base import ConnectionDetails, Fetched, Look, RemoteFile, Right
 from crosswalk.core.errors import ConfigError, CrosswalkError, RetryableError, SourceChangedError
 from crosswalk.core.names import display
@@ -89,7 +89,8 @@ class SftpConnector:
         user = display(self.details.login)
         login = Right("login", True, f"{sftp_errors.place(self.details)} as {user}, host key {key}.")
         try:
-            read = sorted({folder_of(file) for goal in goals for file in goal.files})
+            sources = [file for goal in goals if isinstance(goal, ImportGoal) for file in goal.files]
+            read = sorted({folder_of(file) for file in sources})
             written = sorted({folder for goal in goals for folder in _written(goal)}) if try_writing else []
         except ConfigError as error:
             return [login, Right("paths", False, str(error), error)]
@@ -327,6 +328,8 @@ def _numbered(target: str) -> list[str]:
 
 
 def _written(goal: Goal) -> set[str]:
+    if isinstance(goal, ExportProfiles):
+        return {goal.directory.rstrip("/") or "/"}
     marked = goal.files if goal.mark_done == "all" else goal.files[:1] if goal.mark_done or goal.archive else []
     folders = {folder_of(file) for file in marked}
     return folders | ({goal.archive.rstrip("/") or "/"} if goal.archive else set())

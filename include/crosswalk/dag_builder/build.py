@@ -49,14 +49,18 @@ from crosswalk.core.errors import ConfigError, FatalError, Finding, RejectedErro
 from crosswalk.dag_builder.page import DIRECTIONS, document, document_broken, short
 from crosswalk.operators.apply import ApplyPlanOperator
 from crosswalk.operators.authenticate import AuthenticateOperator
+from crosswalk.operators.export_files import ExportFilesOperator
 from crosswalk.operators.finish import FinishFilesOperator
+from crosswalk.operators.first_step import FirstStepOperator
 from crosswalk.operators.join import JoinFilesOperator
 from crosswalk.operators.link import LinkIdentifiersOperator
 from crosswalk.operators.map_properties import MapPropertiesOperator
 from crosswalk.operators.process import ProcessRowsOperator
 from crosswalk.operators.refuse import RefuseConnectionOperator
+from crosswalk.operators.render_files import RenderFilesOperator
 from crosswalk.operators.report import ReportCrash, ReportOperator, finished_uri
 from crosswalk.operators.scan import ScanFilesOperator
+from crosswalk.operators.select_profiles import SelectProfilesOperator
 from crosswalk.operators.step import StepOperator
 
 if TYPE_CHECKING:
@@ -72,6 +76,22 @@ OFF_TAG = "off"
 MAX_RETRY_DELAY = timedelta(minutes=10)
 _HEAD = re.compile(r"^(kind|id):[ \t]*[\"']?([A-Za-z0-9_-]+)", re.MULTILINE)
 _TASK_NAMES = ("authenticate", "report")
+FIRST_OPERATORS: dict[str, type[FirstStepOperator]] = {
+    operator.step: operator for operator in (ScanFilesOperator, SelectProfilesOperator)
+}
+OPERATORS: dict[str, type[StepOperator]] = {
+    operator.step: operator
+    for operator in (
+        JoinFilesOperator,
+        ProcessRowsOperator,
+        LinkIdentifiersOperator,
+        MapPropertiesOperator,
+        ApplyPlanOperator,
+        FinishFilesOperator,
+        RenderFilesOperator,
+        ExportFilesOperator,
+    )
+}
 
 
 def connections_folder(loader: str) -> Path:
@@ -172,37 +192,26 @@ def _add_tasks(connection: Connection, place: dict[str, str]) -> None:
     previous: StepOperator | None = None
     for goal in connection.goals:
         with TaskGroup(group_id=_group_id(goal.name), tooltip=_goal_text(goal)):
-            scan = ScanFilesOperator(
-                task_id="scan",
+            first_step, *further_steps = goal.steps
+            first = FIRST_OPERATORS[first_step](
+                task_id=first_step,
                 goal=goal.name,
                 authenticated_by="authenticate" if previous else None,
                 stop_after=tuple(earlier) if connection.stop_on_failure else (),
                 trigger_rule="all_done" if previous else "all_success",
                 **place,
             )
-            last: StepOperator = scan
-            for operator in _goal_operators(goal):
-                task = operator(task_id=operator.step, goal=goal.name, **place)
+            last: StepOperator = first
+            for step in further_steps:
+                task = OPERATORS[step](task_id=step, goal=goal.name, **place)
                 last >> task
                 last = task
-        authenticate >> scan
+        authenticate >> first
         if previous:
-            previous >> scan
+            previous >> first
         previous = last
         earlier.append(goal.name)
         last >> report
-
-
-def _goal_operators(goal: Goal) -> list[Any]:
-    operators = [
-        JoinFilesOperator,
-        ProcessRowsOperator,
-        LinkIdentifiersOperator,
-        MapPropertiesOperator,
-        ApplyPlanOperator,
-        FinishFilesOperator,
-    ]
-    return [operator for operator in operators if operator is not ProcessRowsOperator or goal.processors]
 
 
 def _group_id(goal: str) -> str:

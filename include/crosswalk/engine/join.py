@@ -18,7 +18,7 @@ from typing import Any
 import pyarrow.parquet as pq
 from sqlglot import exp
 
-from crosswalk.config.connection import ImportProfiles
+from crosswalk.config.connection import ImportGoal
 from crosswalk.core.errors import ConfigError, FatalError
 from crosswalk.core.names import display
 from crosswalk.core.staging import durable
@@ -58,7 +58,7 @@ class JoinResult:
 def join_files(
     session: Session,
     *,
-    goal: ImportProfiles,
+    goal: ImportGoal,
     sources: list[Source],
     fields: list[str],
     out: Path,

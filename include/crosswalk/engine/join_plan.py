@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from crosswalk.config.connection import ImportProfiles, SourceFile
+from crosswalk.config.connection import ImportGoal, ImportProfiles, SourceFile
 from crosswalk.core.errors import ConfigError, Finding
 from crosswalk.core.names import display
 from crosswalk.engine.dialect import about_missing_column
@@ -116,7 +116,7 @@ def split_field(name: str) -> tuple[str, str]:
     return file, column
 
 
-def hosts(goal: ImportProfiles) -> dict[str, str | None]:
+def hosts(goal: ImportGoal) -> dict[str, str | None]:
     """For each file block the nested block whose lists hold its fields, None for single values.
 
     Links that cannot be followed count as links to the primary file; ``plan_join`` and ``check`` report them.
@@ -128,13 +128,13 @@ def hosts(goal: ImportProfiles) -> dict[str, str | None]:
     return found
 
 
-def list_fields(goal: ImportProfiles, fields: list[str]) -> set[str]:
+def list_fields(goal: ImportGoal, fields: list[str]) -> set[str]:
     """Which of these fields hold lists, because their file is nested or joined inside a nested one."""
     host = hosts(goal)
     return {name for name in fields if "." in name and host.get(split_field(name)[0])}
 
 
-def used_columns(goal: ImportProfiles, fields: list[str]) -> dict[str, set[str]]:
+def used_columns(goal: ImportGoal, fields: list[str]) -> dict[str, set[str]]:
     """For each file block the columns that the join reads: those of the fields, and those of the links.
 
     Args:
@@ -152,7 +152,7 @@ def _link_fields(block: SourceFile) -> list[str]:
     return [name for own, target in block.link.items() for name in (f"{block.name}.{own}", target)]
 
 
-def plan_join(goal: ImportProfiles, sources: list[Source], fields: list[str]) -> JoinPlan:
+def plan_join(goal: ImportGoal, sources: list[Source], fields: list[str]) -> JoinPlan:
     """Settle which columns are read and how blocks hang together.
 
     Args:
@@ -241,13 +241,13 @@ def _clashes(fields: list[str]) -> list[Finding]:
     return findings
 
 
-def _required(goal: ImportProfiles) -> set[str]:
+def _required(goal: ImportGoal) -> set[str]:
     """Fields whose absence would import wrongly rather than less: identifiers, row key, consent."""
-    fields = [item.field for item in goal.identifiers] + [item.field for item in goal.consent]
-    return {*fields, *goal.row_key}
+    consent = goal.consent if isinstance(goal, ImportProfiles) else []
+    return {*(link.field for link in goal.identifiers), *(column.field for column in consent), *goal.row_key}
 
 
-def _check_columns(plan: JoinPlan, goal: ImportProfiles) -> list[Finding]:
+def _check_columns(plan: JoinPlan, goal: ImportGoal) -> list[Finding]:
     """Columns that a file lacks: an error where the goal cannot do without, else a warning and absent values."""
     findings: list[Finding] = []
     required = _required(goal)

@@ -4,7 +4,8 @@
   identified by its content. Without ``row_key``: md5 over the source file and the content of the used fields; equal
   rows of one file count by occurrence, the second one by the md5 of the first one's key and its number, and so on.
 - *Row hash*: md5 over the used fields after processors. Where the content is the key, both are the same bytes.
-- *Used fields*: those of ``row_key``, identifiers, consent and mappings. A row that changed elsewhere did not change.
+- *Used fields*: those of ``row_key``, identifiers, consent, events and mappings. A row that changed elsewhere did
+  not change.
 """
 
 from __future__ import annotations
@@ -13,16 +14,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from crosswalk.config.connection import ImportProfiles
+from crosswalk.config.connection import ImportGoal, ImportProfiles
 from crosswalk.engine import functions
 from crosswalk.engine.session import Session
 from crosswalk.engine.template import Node, all_of, name, named, parquet, render, sql, texts
 from crosswalk.engine.values import missing_cell
 
 
-def used_fields(goal: ImportProfiles) -> list[str]:
+def used_fields(goal: ImportGoal) -> list[str]:
     """Every field that decides about the outcome, once, in a fixed order."""
-    fields = [*goal.row_key, *(link.field for link in goal.identifiers), *(column.field for column in goal.consent)]
+    fields = [*goal.row_key, *(link.field for link in goal.identifiers)]
+    if isinstance(goal, ImportProfiles):
+        fields += [column.field for column in goal.consent]
+        fields += [field for event in goal.events for field in event.used_fields()]
     fields += [mapping.field for mapping in goal.mappings.fields]
     return list(dict.fromkeys(fields))
 
@@ -67,9 +71,7 @@ def place_line(place: Node) -> Node:
     return sql("nullif($place % 1099511627776, 0)", place=place)
 
 
-def keyed_rows(
-    goal: ImportProfiles, cells: Cells, sources: Sequence[str], rows: Node, identifiers: Sequence[Node]
-) -> Node:
+def keyed_rows(goal: ImportGoal, cells: Cells, sources: Sequence[str], rows: Node, identifiers: Sequence[Node]) -> Node:
     """row_id, place, ``row_key``, ``by_content`` (the row has no name of its own), ``row_hash``, and the identifiers.
 
     In levels, for a text that is used twice must be a column. Equal rows are not told apart yet.

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from crosswalk.config.connection import FieldMapping, Format, ImportProfiles
+from crosswalk.config.connection import FieldMapping, Format, ImportGoal
 from crosswalk.config.tenant import NUMERIC_TYPES, Property
 from crosswalk.engine import functions
 from crosswalk.engine.template import Node, name, sql, text
@@ -51,7 +51,7 @@ class ValueReader:
     @classmethod
     def of_field(
         cls,
-        goal: ImportProfiles,
+        goal: ImportGoal,
         field: str,
         declared: Property,
         *,
@@ -258,7 +258,7 @@ def _valid_list(values: Node) -> Node:
     return sql("CASE WHEN list_count($values) > 0 THEN $kept END", values=values, kept=functions.distinct_values(kept))
 
 
-def format_of(goal: ImportProfiles, field: str) -> Format:
+def format_of(goal: ImportGoal, field: str) -> Format:
     """The format of a field: its file's, or the goal's for fields that processors made."""
     file = field.partition(".")[0]
     return goal.file_format(file) if any(block.name == file for block in goal.files) else goal.format

@@ -1,32 +1,14 @@
-"""``ScanFilesOperator``: the ``scan`` step as a task, and whether its goal's turn has come."""
+"""``ScanFilesOperator``: the ``scan`` step as a task."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import ClassVar
 
-from airflow.sdk.exceptions import AirflowSkipException
-
-from crosswalk.operators.step import StepOperator
-
-if TYPE_CHECKING:
-    from airflow.sdk import Context
-
-    from crosswalk.steps import RunContext, StepResult
-
-_BAD_GOAL_STATES = ("failed", "held", "stale")
+from crosswalk.operators.first_step import FirstStepOperator
 
 
-class ScanFilesOperator(StepOperator):
+class ScanFilesOperator(FirstStepOperator):
     """Decide which files the goal reads: new or changed ones, oldest first.
-
-    The scan of a later goal starts when the goal before it has ended, however it ended (trigger rule ``all_done``),
-    because goals do not depend on each other. Two things still stop it, which no trigger rule can express together:
-    a log-in that failed, and ``stop_on_failure`` after a goal that failed or was held.
-
-    Args:
-        authenticated_by: task id of the log-in; checked by the later goals only.
-        stop_after: earlier goals whose failure stops this one (``stop_on_failure``).
-        **kwargs: as for every step.
 
     Example:
         >>> task = ScanFilesOperator(task_id="scan", connection_file="/x/s.yaml", connection="shop", goal="orders")
@@ -36,27 +18,3 @@ class ScanFilesOperator(StepOperator):
 
     step: ClassVar[str] = "scan"
     ui_color = "#dbe4f3"
-
-    def __init__(self, *, authenticated_by: str | None = None, stop_after: tuple[str, ...] = (), **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.authenticated_by = authenticated_by
-        self.stop_after = stop_after
-
-    def run_step(self, run: RunContext, context: Context) -> StepResult:
-        """Look at the files, unless this goal must not start."""
-        if self.authenticated_by and not self._succeeded(self.authenticated_by, context):
-            raise AirflowSkipException(
-                f"Task {self.authenticated_by} did not succeed, so there is nothing to read from."
-            )
-        if self.stop_after and (bad := self._bad_goals(run)):
-            raise AirflowSkipException(f"stop_on_failure: goal {', '.join(bad)} did not end well.")
-        return super().run_step(run, context)
-
-    def _succeeded(self, task_id: str, context: Context) -> bool:
-        ti, run_id = context["ti"], context["run_id"]
-        states = ti.get_task_states(dag_id=ti.dag_id, task_ids=[task_id], run_ids=[run_id])
-        return str(states.get(run_id, {}).get(task_id)) == "success"
-
-    def _bad_goals(self, run: RunContext) -> list[str]:
-        goals = (run.store.run(run.run_id) or {}).get("goals", [])
-        return [item["goal"] for item in goals if item["goal"] in self.stop_after and item["state"] in _BAD_GOAL_STATES]

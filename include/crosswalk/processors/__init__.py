@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from crosswalk.config.connection import ImportProfiles
+from crosswalk.config.connection import ImportGoal
 from crosswalk.core.registry import Registry
 from crosswalk.processors.base import FieldOptions, FrameProcessor, Processor, ProcessorOptions
 from crosswalk.processors.own import own_processors
@@ -51,7 +51,7 @@ PROCESSORS = Registry(
 )
 
 
-def parse_processors(goal: ImportProfiles, folder: Path | None = None) -> list[Step]:
+def parse_processors(goal: ImportGoal, folder: Path | None = None) -> list[Step]:
     """The goal's processors, in order.
 
     Args:

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from crosswalk.config.connection import ImportProfiles
+from crosswalk.config.connection import ImportGoal, ImportProfiles
 from crosswalk.core.errors import ConfigError, Finding
 from crosswalk.core.names import display
 from crosswalk.core.registry import Registry
@@ -26,7 +26,7 @@ from crosswalk.processors.own import load_own
 Step = SqlStep | FrameStep
 
 
-def parse_steps(goal: ImportProfiles, registry: Registry, own: Mapping[str, Path]) -> list[Any]:
+def parse_steps(goal: ImportGoal, registry: Registry, own: Mapping[str, Path]) -> list[Any]:
     """The goal's processors in order; all problems at once."""
     findings: list[Finding] = []
     steps: list[Processor] = []
@@ -102,15 +102,17 @@ def _check_inputs(step: Processor, host: Mapping[str, str | None], made: Mapping
     return problems
 
 
-def _uses(goal: ImportProfiles) -> list[tuple[str, str]]:
+def _uses(goal: ImportGoal) -> list[tuple[str, str]]:
     """Every field that the goal itself speaks of, and where."""
     uses = [(item.field, "identifiers") for item in goal.identifiers]
     uses += [(field, "row_key") for field in goal.row_key]
-    uses += [(item.field, "consent") for item in goal.consent]
+    if isinstance(goal, ImportProfiles):
+        uses += [(item.field, "consent") for item in goal.consent]
+        uses += [(field, "events") for event in goal.events for field in event.used_fields()]
     return uses + [(item.field, "mappings") for item in goal.mappings.fields]
 
 
-def _check_made_fields(goal: ImportProfiles, made: Mapping[str, bool]) -> list[Finding]:
+def _check_made_fields(goal: ImportGoal, made: Mapping[str, bool]) -> list[Finding]:
     findings = []
     for field, where in _uses(goal):
         if "." not in field and field not in made:
@@ -119,7 +121,7 @@ def _check_made_fields(goal: ImportProfiles, made: Mapping[str, bool]) -> list[F
     return findings
 
 
-def needed_fields(goal: ImportProfiles, processors: Sequence[Any]) -> list[str]:
+def needed_fields(goal: ImportGoal, processors: Sequence[Any]) -> list[str]:
     """Every ``file.column`` that the goal reads, each once; fields that processors make are not among them."""
     fields: Iterable[str] = [field for field, _ in _uses(goal)]
     fields = [*fields, *(field for step in processors for field in step.inputs)]

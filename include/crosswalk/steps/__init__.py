@@ -13,13 +13,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from crosswalk.config.goals import GoalKind
 from crosswalk.core.errors import ConfigError, CrosswalkError, FatalError, LeaseTakenError, RetryableError
 from crosswalk.steps.context import RunContext, RunRequest, as_error, open_run
 from crosswalk.steps.result import EXIT_CODES, RUN_STATES, StepResult, gravest
 
 __all__ = [
     "EXIT_CODES",
-    "GOAL_STEPS",
     "RUN_STATES",
     "STEPS",
     "RunContext",
@@ -28,31 +28,62 @@ __all__ = [
     "gravest",
     "open_run",
     "record_outcome",
+    "where",
 ]
 
 Step = Callable[[RunContext, str | None], StepResult]
 
-_WHERE = {
-    "authenticate": "authenticate:authenticate",
-    "scan": "scan:scan",
-    "join": "join:join",
-    "process": "process:process",
-    "link": "link:link",
-    "map": "map:map_properties",
-    "apply": "apply:apply",
-    "finish": "finish:finish",
-    "report": "report:report",
+_OF_RUN = {"authenticate": "authenticate:authenticate", "report": "report:report"}
+_READING = {"scan": "scan:scan", "join": "join:join", "process": "process:process"}
+# Module and function of each step, by the kind of its goal. A kind whose steps are not all there yet stands in
+# config/availability.py, and its connections are refused before any step runs.
+_OF_GOAL: dict[GoalKind, dict[str, str]] = {
+    "import_profiles": {
+        **_READING,
+        "link": "link:link",
+        "map": "map:map_properties",
+        "apply": "apply:apply",
+        "finish": "finish:finish",
+    },
+    "import_groups": {
+        **_READING,
+        "link": "link_groups:link_groups",
+        "map": "map_groups:map_groups",
+        "apply": "apply_groups:apply_groups",
+        "finish": "finish:finish",
+    },
+    "export_profiles": {
+        "select": "select:select",
+        "render": "render:render",
+        "export": "export:export",
+    },
 }
-GOAL_STEPS = ("scan", "join", "process", "link", "map", "apply", "finish")
 # After these steps a goal's counts are those of its plan.
 _COUNTED = ("map", "apply")
+
+
+def where(name: str, kind: GoalKind | None) -> str:
+    """``module:function`` of a step, below this package.
+
+    Args:
+        name: the step.
+        kind: the kind of the goal; None for the steps of the whole run.
+
+    Raises:
+        ConfigError: goals of that kind have no such step.
+    """
+    steps = _OF_RUN if kind is None else _OF_GOAL[kind]
+    if name not in steps:
+        raise ConfigError(f"Goals of kind {kind} have no step {name}.", code="wrong_goal_kind")
+    return steps[name]
 
 
 def _recorded(name: str) -> Step:
     """The step of that name, imported on first use, with its outcome recorded in the store."""
 
     def run(context: RunContext, goal: str | None = None) -> StepResult:
-        module, function = _WHERE[name].split(":")
+        kind = None if name in _OF_RUN else context.goal(goal).kind_of_goal
+        module, function = where(name, kind).split(":")
         step = getattr(importlib.import_module(f"crosswalk.steps.{module}"), function)
         return record_outcome(context, name, goal, step)
 
@@ -155,7 +186,7 @@ def _take_counts(context: RunContext, kept: dict[str, Any], step: str, goal: str
         kept["counts"] = {}  # another run wrote the same; its counts stand there
     elif step == "finish":
         kept.setdefault("counts", {}).update(result.summary)
-    elif step in ("scan", "join") and result.summary:
+    elif step in ("scan", "join", "select", "render", "export") and result.summary:
         kept["counts"] = {**kept.get("counts", {}), **{k: v for k, v in result.summary.items() if isinstance(v, int)}}
 
 
@@ -164,7 +195,7 @@ def _goal_state(step: str, kept: dict[str, Any], result: StepResult, before: str
         return before  # this run committed, was killed, and found its own work when it was repeated
     if result.state is not None:
         return result.state
-    if step in ("apply", "finish") and before not in ("failed", "held", "stale"):
+    if step in ("apply", "finish", "export") and before not in ("failed", "held", "stale"):
         counts = kept.get("counts", {})
         rejects = counts.get("quarantined") or counts.get("linked_quarantined") or counts.get("invalid_values")
         return "done_with_rejects" if rejects or counts.get("files_rejected") else "done"
@@ -175,10 +206,14 @@ def _keep_quarantine(context: RunContext, goal: str | None) -> None:
     """A run that applies nothing still shows its rejects."""
     from crosswalk.engine.session import BATCH_ROWS, literal, open_session
 
-    folder = context.goal_folder(context.goal(goal))
+    chosen = context.goal(goal)
+    if chosen.direction == "out":  # nothing is read that could be set aside
+        return
+    folder = context.goal_folder(chosen)
     with open_session(folder.temporary, memory_mb=256) as session:
         rows = session.sql(f"SELECT * FROM read_parquet({literal(folder.plan / 'quarantine.parquet')})")
         context.store.save_quarantine(context.run_id, goal or "", rows.to_arrow_reader(BATCH_ROWS))
 
 
-STEPS: dict[str, Step] = {name: _recorded(name) for name in _WHERE}
+_NAMES = ("authenticate", *dict.fromkeys(step for steps in _OF_GOAL.values() for step in steps), "report")
+STEPS: dict[str, Step] = {name: _recorded(name) for name in _NAMES}

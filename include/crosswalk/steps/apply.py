@@ -32,7 +32,7 @@ def apply(context: RunContext, goal_name: str | None, *, kept: bool = False) -> 
         LeaseLostError: another run took over.
         RetryableError: the store kept moving, was locked or could not be reached.
     """
-    goal = context.goal(goal_name)
+    goal = context.profile_import(goal_name)
     folder = context.goal_folder(goal)
     with holding(context) as lease:
         for _ in range(REVISIONS + 1):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from crosswalk.config.checks import check_connection
+from crosswalk.config.connection import ImportGoal
 from crosswalk.core.errors import AuthenticationError, ConfigError
 from crosswalk.processors import parse_processors
 from crosswalk.steps.context import RunContext, keep_configuration
@@ -25,7 +26,8 @@ def authenticate(context: RunContext, goal: str | None = None) -> StepResult:
     if errors:
         raise ConfigError(f"The configuration has {len(errors)} error(s).", findings=errors, connection=context.name)
     for wanted in context.connection.goals:
-        parse_processors(wanted)
+        if isinstance(wanted, ImportGoal):
+            parse_processors(wanted)
     keep_configuration(context)
     context.store.begin_run(context.run_id, context.name, request.mode, request.trigger, context.loaded.fingerprint)
     goals = [goal for goal in context.connection.goals if context.wants(goal)]

@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from crosswalk.config.connection import AnyImport, ExportProfiles, ImportGoal, ImportGroups, ImportProfiles
 from crosswalk.config.loader import LoadedConnection, find_tenant_folder, load_connection, load_tenant
 from crosswalk.core.errors import ConfigError
 from crosswalk.core.staging import GoalFolder, RunFolder
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from crosswalk.store.base import Store
 
 MODES = ("plan", "apply")
+AnyGoal = TypeVar("AnyGoal", ImportProfiles, ImportGroups, ExportProfiles)
 
 
 def ignore_progress(message: str) -> None:
@@ -131,6 +133,34 @@ class RunContext:
                 connection=self.name,
                 code="unknown_goal",
             ) from None
+
+    def import_goal(self, name: str | None) -> AnyImport:
+        """The import goal of that name, of profiles or of groups."""
+        goal = self.goal(name)
+        return goal if isinstance(goal, ImportGoal) else self._goal_of(name, ImportProfiles)
+
+    def profile_import(self, name: str | None) -> ImportProfiles:
+        """The goal of that name that imports profiles."""
+        return self._goal_of(name, ImportProfiles)
+
+    def group_import(self, name: str | None) -> ImportGroups:
+        """The goal of that name that imports groups."""
+        return self._goal_of(name, ImportGroups)
+
+    def profile_export(self, name: str | None) -> ExportProfiles:
+        """The goal of that name that exports profiles."""
+        return self._goal_of(name, ExportProfiles)
+
+    def _goal_of(self, name: str | None, kind: type[AnyGoal]) -> AnyGoal:
+        goal = self.goal(name)
+        if not isinstance(goal, kind):
+            raise ConfigError(
+                f'Goal "{goal.name}" is of kind {goal.kind_of_goal}, which has no such step.',
+                remedy="Name a goal of the right kind.",
+                connection=self.name,
+                code="wrong_goal_kind",
+            )
+        return goal
 
     def wants(self, goal: Goal) -> bool:
         """Whether this run includes the goal: connection and goal are on, and the goal was asked for."""

@@ -12,7 +12,7 @@ from crosswalk.steps.lease import holding
 from crosswalk.steps.result import StepResult
 
 if TYPE_CHECKING:
-    from crosswalk.config.connection import ImportProfiles
+    from crosswalk.config.connection import AnyImport
     from crosswalk.connectors.base import Connector
 
 
@@ -24,7 +24,7 @@ def finish(context: RunContext, goal_name: str | None) -> StepResult:
     Raises:
         ConfigError: a file could not be renamed; the import itself is kept.
     """
-    goal = context.goal(goal_name)
+    goal = context.import_goal(goal_name)
     folder = context.goal_folder(goal)
     manifest = folder.plan / "plan.json"
     if not manifest.exists() or not context.writes:
@@ -39,7 +39,7 @@ def finish(context: RunContext, goal_name: str | None) -> StepResult:
     return StepResult(summary={"files_marked_done": len(done)})
 
 
-def _move(goal: ImportProfiles, connector: Connector, file: dict[str, Any]) -> bool:
+def _move(goal: AnyImport, connector: Connector, file: dict[str, Any]) -> bool:
     """Rename one file; False when a newer version lies there now, or it is gone."""
     try:
         if goal.archive:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from crosswalk.config.connection import AnyImport, ImportGoal, SourceFile
 from crosswalk.connectors.base import local_name
 from crosswalk.core.errors import ConfigError, CrosswalkError, Finding
 from crosswalk.core.staging import GoalFolder, read_json
@@ -24,7 +25,6 @@ from crosswalk.steps.process import process
 from crosswalk.steps.scan import scan
 
 if TYPE_CHECKING:
-    from crosswalk.config.connection import ImportProfiles, SourceFile
     from crosswalk.config.loader import LoadedConnection
     from crosswalk.config.tenant import Tenant
     from crosswalk.connectors.base import ConnectionDetails, RemoteFile
@@ -59,8 +59,8 @@ class Preview:
     rejects: list[dict[str, Any]]
 
 
-def _chosen(context: RunContext, goal_name: str | None, file_name: str | None) -> tuple[ImportProfiles, SourceFile]:
-    goal = context.goal(goal_name) if goal_name else context.connection.goals[0]
+def _chosen(context: RunContext, goal_name: str | None, file_name: str | None) -> tuple[AnyImport, SourceFile]:
+    goal = _goal_with_files(context, goal_name)
     blocks = {block.name: block for block in goal.files}
     block = blocks.get(file_name or goal.files[0].name)
     if block is None:
@@ -70,6 +70,12 @@ def _chosen(context: RunContext, goal_name: str | None, file_name: str | None) -
             code="unknown_file",
         )
     return goal, block
+
+
+def _goal_with_files(context: RunContext, name: str | None) -> AnyImport:
+    """The import goal of that name; without a name the first one."""
+    first = next((goal.name for goal in context.connection.goals if isinstance(goal, ImportGoal)), None)
+    return context.import_goal(name or first or context.connection.goals[0].name)
 
 
 def preview_file(context: RunContext, goal_name: str | None, file_name: str | None, rows: int) -> Preview:
@@ -113,25 +119,24 @@ def _first(files: list[RemoteFile], block: SourceFile) -> RemoteFile:
     return files[0]
 
 
-def _pii_columns(context: RunContext, goal: ImportProfiles, block: SourceFile) -> set[str]:
-    head = f"{block.name}."
+def _pii_columns(context: RunContext, goal: AnyImport, block: SourceFile) -> set[str]:
+    head, declared = f"{block.name}.", goal.definitions(context.tenant)
     targets = [(link.field, link.property) for link in goal.identifiers]
     targets += [(mapping.field, goal.target(mapping)) for mapping in goal.mappings.fields]
     return {
         field.removeprefix(head)
         for field, target in targets
-        if field.startswith(head)
-        and (target not in context.tenant.properties or context.tenant.properties[target].is_pii)
+        if field.startswith(head) and (target not in declared or declared[target].is_pii)
     }
 
 
 def _dates(
-    context: RunContext, session: Session, goal: ImportProfiles, block: SourceFile, staged: StagedFile
+    context: RunContext, session: Session, goal: AnyImport, block: SourceFile, staged: StagedFile
 ) -> list[dict[str, Any]]:
     found = []
     form = goal.file_format(block.name)
     for mapping in goal.mappings.fields:
-        definition = context.tenant.properties.get(goal.target(mapping))
+        definition = goal.definitions(context.tenant).get(goal.target(mapping))
         column = mapping.field.removeprefix(f"{block.name}.")
         if definition is None or definition.type != "datetime" or column not in staged.columns:
             continue
@@ -147,7 +152,7 @@ def read_rows(context: RunContext, goal_name: str | None, target: Path) -> dict[
     Returns:
         ``rows``, ``rejects``, ``to``, ``rejects_to``.
     """
-    goal = context.goal(goal_name) if goal_name else context.connection.goals[0]
+    goal = _goal_with_files(context, goal_name)
     folder = context.goal_folder(goal)
     rejects_to = target.with_name(f"{target.stem}.rejects.csv")
     try:
@@ -211,7 +216,7 @@ def check_online(
                 for right in rights:
                     severity, code = ("info", "right") if right.ok else ("error", "right_missing")
                     findings.append(Finding(severity, code, f"{right.name}: {right.message}", place))
-                for goal in goals:
+                for goal in (goal for goal in goals if isinstance(goal, ImportGoal)):
                     findings += _check_columns(context, connector, goal, place)
             context.folder.remove()
     except CrosswalkError as error:
@@ -219,7 +224,7 @@ def check_online(
     return findings
 
 
-def _check_columns(context: RunContext, connector: Any, goal: ImportProfiles, place: str) -> list[Finding]:
+def _check_columns(context: RunContext, connector: Any, goal: AnyImport, place: str) -> list[Finding]:
     fields = needed_fields(goal, parse_processors(goal))
     folder = context.goal_folder(goal)
     findings: list[Finding] = []

@@ -20,7 +20,7 @@ from crosswalk.steps.context import RunContext
 from crosswalk.steps.result import StepResult
 
 if TYPE_CHECKING:
-    from crosswalk.config.connection import ImportProfiles
+    from crosswalk.config.connection import AnyImport
     from crosswalk.connectors.base import Connector
 
 
@@ -43,7 +43,7 @@ def join(context: RunContext, goal_name: str | None) -> StepResult:
         RejectedError: a linked file, or every primary file, cannot be read as a whole.
         ConfigError: a column that the goal needs is not in the files, or a join would explode.
     """
-    goal = context.goal(goal_name)
+    goal = context.import_goal(goal_name)
     folder = context.goal_folder(goal)
     if folder.sources.exists() and folder.rows.exists():
         return StepResult(summary=read_json(folder.sources)["counts"])
@@ -110,7 +110,7 @@ def batch_id(connection: str, goal: str, fetched: list[Fetched], decision: dict[
     return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()[:32]
 
 
-def _fetch(context: RunContext, goal: ImportProfiles, folder: GoalFolder, looks: list[dict[str, Any]]) -> list[Fetched]:
+def _fetch(context: RunContext, goal: AnyImport, folder: GoalFolder, looks: list[dict[str, Any]]) -> list[Fetched]:
     fetched = []
     with context.connector() as connector:
         for position, look in enumerate(looks, start=1):
@@ -128,7 +128,7 @@ def _fetch(context: RunContext, goal: ImportProfiles, folder: GoalFolder, looks:
 
 
 def _fetch_one(
-    connector: Connector, goal: ImportProfiles, look: dict[str, Any], remote: RemoteFile, local: Path
+    connector: Connector, goal: AnyImport, look: dict[str, Any], remote: RemoteFile, local: Path
 ) -> dict[str, Any]:
     """Fetch the version that *scan* saw; where a newer one has come since, look once more and take that one."""
     try:
@@ -151,7 +151,7 @@ def remote_file(facts: dict[str, Any]) -> RemoteFile:
 def _read(
     context: RunContext,
     session: Session,
-    goal: ImportProfiles,
+    goal: AnyImport,
     folder: GoalFolder,
     fetched: list[Fetched],
     columns: dict[str, set[str]],
@@ -191,7 +191,7 @@ def _read(
     return sources, rejected, [*warnings, *(f"File rejected. {text}" for text in rejected.values())]
 
 
-def _empty_source(goal: ImportProfiles, policy: str, *, rows: int) -> list[str]:
+def _empty_source(goal: AnyImport, policy: str, *, rows: int) -> list[str]:
     """What an empty or header-only primary source means for this goal."""
     if rows or policy == "ok":
         return []

@@ -20,7 +20,7 @@ def link(context: RunContext, goal_name: str | None, *, again: bool = False) -> 
         goal_name: the goal.
         again: look at the store anew, for a new revision of the plan.
     """
-    goal = context.goal(goal_name)
+    goal = context.profile_import(goal_name)
     folder = context.goal_folder(goal)
     if folder.link_result.exists() and folder.links.exists() and not again:
         return StepResult(summary=read_json(folder.link_result)["counts"])

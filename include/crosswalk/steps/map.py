@@ -27,7 +27,7 @@ def map_properties(context: RunContext, goal_name: str | None, *, again: bool = 
     Returns:
         ``held`` when a guard trips, ``planned`` when the run only plans, else None.
     """
-    goal = context.goal(goal_name)
+    goal = context.profile_import(goal_name)
     folder = context.goal_folder(goal)
     manifest = folder.plan / "plan.json"
     if not manifest.exists() or again:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from crosswalk.config.connection import Goal
 from crosswalk.core.errors import CrosswalkError
-from crosswalk.steps import GOAL_STEPS, STEPS, RunContext, StepResult
+from crosswalk.steps import STEPS, RunContext, StepResult
 
 
 def run_all(context: RunContext) -> StepResult:
@@ -21,17 +22,22 @@ def run_all(context: RunContext) -> StepResult:
         return STEPS["report"](context, None)
     if start.state is None:
         for goal in context.connection.goals:
-            ok = _run_goal(context, goal.name)
+            ok = _run_goal(context, goal)
             if not ok and context.connection.stop_on_failure:
                 break
     return STEPS["report"](context, None)
 
 
-def _run_goal(context: RunContext, goal: str) -> bool:
-    for step in GOAL_STEPS:
-        context.progress(f"{goal}: {step}")
+def steps_of(goal: Goal) -> tuple[str, ...]:
+    """The steps of a goal in order."""
+    return goal.steps
+
+
+def _run_goal(context: RunContext, goal: Goal) -> bool:
+    for step in steps_of(goal):
+        context.progress(f"{goal.name}: {step}")
         try:
-            result = STEPS[step](context, goal)
+            result = STEPS[step](context, goal.name)
         except CrosswalkError:
             return False
         if result.state is not None:

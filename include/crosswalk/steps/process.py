@@ -12,7 +12,7 @@ from crosswalk.steps.result import StepResult
 
 def process(context: RunContext, goal_name: str | None) -> StepResult:
     """Leave ``processed.parquet`` and ``process.json`` in the goal's folder."""
-    goal = context.goal(goal_name)
+    goal = context.import_goal(goal_name)
     folder = context.goal_folder(goal)
     done = folder.path / "process.json"
     if not goal.processors:

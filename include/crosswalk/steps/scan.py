@@ -22,7 +22,7 @@ from crosswalk.steps.result import StepResult
 from crosswalk.store.base import FileRecord, GoalState
 
 if TYPE_CHECKING:
-    from crosswalk.config.connection import ImportProfiles, SourceFile
+    from crosswalk.config.connection import AnyImport, SourceFile
     from crosswalk.connectors.base import Connector
 
 # Times on servers are whole seconds: a file looked at this soon after its time may have changed again since.
@@ -36,7 +36,7 @@ def scan(context: RunContext, goal_name: str | None) -> StepResult:
         ``skipped`` (goal off or not asked for), ``busy`` (another run writes), ``nothing_new`` with the reason, or None
         to go on.
     """
-    goal = context.goal(goal_name)
+    goal = context.import_goal(goal_name)
     if not context.wants(goal):
         off = not goal.enabled or not context.connection.enabled
         reason = "is switched off" if off else "is not among the goals of this run"
@@ -50,7 +50,7 @@ def scan(context: RunContext, goal_name: str | None) -> StepResult:
         return StepResult(state="busy", reason=str(error))
 
 
-def _scan(context: RunContext, goal: ImportProfiles) -> StepResult:
+def _scan(context: RunContext, goal: AnyImport) -> StepResult:
     folder = context.goal_folder(goal)
     if folder.scan.exists():  # a retry: the decision stands
         return StepResult(summary={"repeated": True})
@@ -68,7 +68,7 @@ def _scan(context: RunContext, goal: ImportProfiles) -> StepResult:
     )
 
 
-def _look_at(context: RunContext, goal: ImportProfiles, state: GoalState, folder: GoalFolder) -> list[dict[str, Any]]:
+def _look_at(context: RunContext, goal: AnyImport, state: GoalState, folder: GoalFolder) -> list[dict[str, Any]]:
     with context.connector() as connector:
         listed = [(block, connector.list_files(block)) for block in goal.files]
         listed = _within_period(context, listed)
@@ -78,7 +78,7 @@ def _look_at(context: RunContext, goal: ImportProfiles, state: GoalState, folder
         return _compare(context, state, connector, folder, listed, stable)
 
 
-def look_at_files(context: RunContext, goal: ImportProfiles) -> list[dict[str, Any]]:
+def look_at_files(context: RunContext, goal: AnyImport) -> list[dict[str, Any]]:
     """Every file of the goal with what a run would make of it: new, changed, unchanged or unstable."""
     state = context.store.goal_state(context.name, goal.name)
     folder = context.goal_folder(goal)
@@ -167,7 +167,7 @@ def _look(file: RemoteFile, known: FileRecord | None, stable: set[str]) -> str:
 
 
 def decide(
-    goal: ImportProfiles, looks: list[dict[str, Any]], state: GoalState, config_hash: str, *, full: bool
+    goal: AnyImport, looks: list[dict[str, Any]], state: GoalState, config_hash: str, *, full: bool
 ) -> dict[str, Any]:
     """Which files to read, and why; pure, so that the rule can be tested by itself.
 
@@ -214,7 +214,7 @@ def decide(
     }
 
 
-def _why_nothing(goal: ImportProfiles, looks: list[dict[str, Any]], unstable: list[str]) -> str:
+def _why_nothing(goal: AnyImport, looks: list[dict[str, Any]], unstable: list[str]) -> str:
     if unstable:
         return f"{len(unstable)} file(s) are still being written, the first is {unstable[0]}"
     if not any(look["role"] == "primary" for look in looks):

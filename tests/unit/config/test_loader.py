@@ -149,24 +149,80 @@ def test_an_empty_title_and_no_goals_are_both_reported_at_once(refused, text):
     assert "a connection needs at least one goal to run" in findings[1].message
 
 
-@pytest.mark.parametrize("kind", ["export_profiles", "import_groups"])
-def test_goal_kinds_of_later_releases_say_so(refused, kind):
-    text = f"kind: sftp\ntitle: x\nconn_id: x\ngoals:\n  - {kind}: weekly\n    segment: x\n    columns: []\n"
-    findings = refused(text=text)
-    assert [(finding.code, finding.line) for finding in findings] == [("later_release", 5)]
-    assert f"{kind} is not available in this release; available: import_profiles" in findings[0].message
+def test_a_goal_of_no_kind_or_of_two_says_which_kinds_there_are(refused):
+    head = "kind: sftp\ntitle: x\nconn_id: x\ngoals:\n"
+    findings = refused(text=head + "  - {enabled: false}\n  - import_groups: a\n    export_profiles: b\n  - later\n")
+    assert [(finding.code, finding.line) for finding in findings] == [
+        ("goal_kind", 5),
+        ("goal_kind", 7),
+        ("goal_kind", 8),
+    ]
+    assert "Kinds: import_profiles, import_groups, export_profiles." in findings[0].message
+    assert "one goal is of one kind, not import_groups and export_profiles." in findings[1].message
 
 
-def test_a_goal_of_another_kind_does_not_hide_the_problems_of_the_next(refused):
+def test_a_goal_of_no_kind_does_not_hide_the_problems_of_the_next(refused):
     text = (
-        "kind: sftp\ntitle: x\nconn_id: x\ngoals:\n  - export_profiles: a\n  - import_profiles: b\n    match: some\n"
-        "    files: [{name: f, path: /f.csv}]\n    identifiers: [{field: f.a, property: email}]\n  - files: []\n"
+        "kind: sftp\ntitle: x\nconn_id: x\ngoals:\n  - files: []\n  - import_profiles: b\n    match: some\n"
+        "    files: [{name: f, path: /f.csv}]\n    identifiers: [{field: f.a, property: email}]\n"
+        "  - export_profiles: c\n"
     )
     assert [(finding.code, finding.line) for finding in refused(text=text)] == [
-        ("later_release", 5),
+        ("goal_kind", 5),
         ("invalid_value", 7),
-        ("goal_kind", 10),
+        *[("missing_key", 10)] * 4,
     ]
+
+
+@pytest.mark.parametrize(
+    ("goal", "line", "parts"),
+    [
+        ("export_profiles: x\n    match: any", 6, ["Unknown key `match`", "Known here: always_write, columns"]),
+        ("import_groups: x\n    create_profiles: true", 6, ["Unknown key `create_profiles`", "mean `create_groups`?"]),
+        ("import_profiles: x\n    events:\n    - {id: a.b}", 7, ["`type` is missing: it says which event type"]),
+        (
+            "import_profiles: x\n    events:\n    - {type: order, id: a.b, date: a.c, nestd: {}}",
+            7,
+            ["Unknown key `nestd` in `goals[1].events[1]`. Did you mean `nested`?"],
+        ),
+        (
+            "export_profiles: x\n    columns: [{profile_id: true, text: a}]",
+            6,
+            ["a column is exactly one of profile_id, property", "this one has profile_id and text."],
+        ),
+        ("export_profiles: x\n    columns: [{as: a}]", 6, ["this one says nothing."]),
+        ("export_profiles: x\n    columns: [{profile_id: false}]", 6, ["must be true; leave the column out"]),
+        ("export_profiles: x\n    columns: [{segments: [], as: a}]", 6, ["all, or a list of segments"]),
+        (
+            "export_profiles: x\n    columns: [{text: a, As: b}]",
+            6,
+            ["Did you mean `as`?", "Known here: as, group_prop"],
+        ),
+        ("export_profiles: x\n    columns: []", 6, ["an export needs at least one column"]),
+        ("export_profiles: x\n    file_name: {}", 6, ["give either {segment_and_timestamp: true} or {custom"]),
+        ("export_profiles: x\n    file_name: a.csv", 6, ["must be a block of keys and values"]),
+        ("export_profiles: x\n    format: {compress: rar}", 6, ["must be none, gzip, zip or zstd"]),
+        ("export_profiles: x\n    format: {null_text: x}", 6, ["Unknown key `null_text`", "formula_guard, ids"]),
+        ("export_profiles: x\n    events: {period: some}", 6, ["must be all, {last_days: 30} or {from: 2026-01-01"]),
+        ("export_profiles: x\n    events: {period: {last_days: 0}}", 6, ["must be 1 or more"]),
+        (
+            "export_profiles: x\n    events: {period: {last_days: 1, to: 2026-01-01}}",
+            6,
+            ["give either {last_days: 30}"],
+        ),
+        ("export_profiles: x\n    events: {period: {form: 2026-01-01}}", 6, ["Did you mean `from`?"]),
+        ("export_profiles: x\n    events: {period: {from: 1/2/26}}", 6, ["must be a date such as 2026-01-31"]),
+        ("export_profiles: x\n    events: {period: {from: 2026-02-01, to: 2026-01-01}}", 6, ["from must be before to"]),
+    ],
+)
+def test_a_wrong_goal_is_explained_in_plain_words_at_its_line(refused, goal, line, parts):
+    findings = refused(text=f"kind: sftp\ntitle: x\nconn_id: x\ngoals:\n  - {goal}\n")
+    told = [finding for finding in findings if finding.line == line]
+    for part in parts:
+        assert any(part in finding.message for finding in told), [finding.message for finding in findings]
+    for finding in findings:
+        for jargon in ("Input should", "validation", "pydantic", "union", "literal", "goal:", "period:"):
+            assert jargon not in finding.message
 
 
 def test_a_files_own_format_is_checked_as_strictly_as_its_goals(refused):
@@ -257,7 +313,9 @@ def test_long_file_names_give_distinct_slugs_of_limited_length():
 def test_the_tenant_model_merges_its_files(tenant):
     assert tenant.model.properties["email"].identifier == "unique"
     assert tenant.model.objectives["newsletter"].description == "Weekly mail"
-    assert tenant.model.segments == {}
+    assert list(tenant.model.segments) == ["newsletter_readers", "buyers", "others"]
+    assert tenant.model.merge_rules[1].conditions[1].equals == "1"
+    assert tenant.model.event_types["visit"].kept_days == 90
     file, line = tenant.place("properties", "shop_city")
     assert (Path(file).name, line) == ("properties.yaml", 5)
 
@@ -290,6 +348,7 @@ def test_problems_of_all_tenant_files_come_at_once(tmp_path):
         ("properties.yaml", 5, "invalid_value"),
         ("property.yaml", 1, "unknown_subject"),
         ("segments.yaml", 1, "yaml_anchor"),
+        ("segments.yaml", 2, "invalid_value"),
     ]
     assert "Did you mean `type`?" in str(raised.value)
 

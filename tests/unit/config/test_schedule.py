@@ -7,8 +7,8 @@ from zoneinfo import ZoneInfo
 import pytest
 from pydantic import TypeAdapter
 
-from crosswalk.config.connection import EVEN_TIMES_PER_DAY, Schedule
 from crosswalk.config.schedule import ScheduleSpec, cron_problem, next_times, plan_schedule, zone_problem
+from crosswalk.config.schedule_forms import EVEN_TIMES_PER_DAY, Schedule
 from crosswalk.core.errors import ConfigError
 
 READ = TypeAdapter(Schedule)

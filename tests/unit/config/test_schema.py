@@ -6,7 +6,7 @@ import jsonschema
 import pytest
 import yaml
 
-from crosswalk.config.connection import Connection
+from crosswalk.config.connection import GOAL_KINDS, Connection
 from crosswalk.config.schema import connection_schema
 from tests.unit.config.conftest import GOOD
 
@@ -19,8 +19,17 @@ def validator():
     return jsonschema.Draft202012Validator(schema)
 
 
+class EditorLoader(yaml.SafeLoader):
+    """Without dates, which YAML 1.2 no longer has."""
+
+    yaml_implicit_resolvers = {
+        first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith(":timestamp")]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
 def as_an_editor_reads_it(text: str):
-    return yaml.safe_load(text)
+    return yaml.load(text, Loader=EditorLoader)
 
 
 @pytest.mark.parametrize("path", sorted(GOOD.glob("*.yaml")), ids=lambda path: path.stem)
@@ -68,11 +77,41 @@ def test_wrong_connections_do_not_fit_the_schema(validator, old, new):
     assert list(validator.iter_errors(as_an_editor_reads_it(TEXT.replace(old, new, 1))))
 
 
+ALL_GOALS = (GOOD / "all_goals.yaml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("{profile_id: true, as: id}", "{profile_id: true, text: x}"),
+        ("{profile_id: true, as: id}", "{as: id}"),
+        ("as: mail", "as_: mail"),
+        ("interactions: viewed", "interactions: opened"),
+        ("compress: gzip", "compress: rar"),
+        ("last_days: 30", "last_day: 30"),
+        ("{from: 2026", "{from_: 2026"),
+        ("        id: orders.order_id\n", ""),
+        ("strategy: update_only", "strategy: append"),
+        ("nested:\n", "details:\n"),
+        ("    group_type: household\n", ""),
+        ("create_groups: false", "create_profiles: false"),
+        ("    directory: /out\n", ""),
+    ],
+)
+def test_wrong_goals_of_each_kind_do_not_fit_the_schema(validator, old, new):
+    assert old in ALL_GOALS
+    assert list(validator.iter_errors(as_an_editor_reads_it(ALL_GOALS.replace(old, new, 1))))
+
+
 def test_every_key_of_the_model_is_in_the_schema():
     assert set(connection_schema()["properties"]) == set(Connection.model_fields)
 
 
 def test_a_goal_is_told_by_the_key_of_its_name():
     goals = connection_schema()["properties"]["goals"]["items"]
-    assert goals["oneOf"] == [{"required": ["import_profiles"]}]
-    assert goals["allOf"][0]["then"] == {"$ref": "#/$defs/ImportProfiles"}
+    assert goals["oneOf"] == [{"required": [kind]} for kind in GOAL_KINDS]
+    assert [item["then"]["$ref"] for item in goals["allOf"]] == [
+        "#/$defs/ImportProfiles",
+        "#/$defs/ImportGroups",
+        "#/$defs/ExportProfiles",
+    ]

@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from crosswalk.config.connection import ImportProfiles, SourceFile
+from crosswalk.config.connection import ExportProfiles, ImportProfiles, SourceFile
 from crosswalk.connectors import KINDS, create
 from crosswalk.connectors.base import ConnectionDetails, Connector, RemoteFile, local_name
 from crosswalk.connectors.sftp import SftpConnector, compile_regex, folder_of
@@ -313,3 +313,12 @@ def test_the_goal_of_a_connection_names_what_is_written() -> None:
     assert _written(goal(mark_done=True)) == {"/in"}
     assert _written(goal(mark_done="all")) == {"/in", "/ref"}
     assert _written(goal(archive="/old/")) == {"/in", "/old"}
+
+
+@pytest.mark.parametrize(("directory", "folder"), [("/out", "/out"), ("/out/", "/out"), ("/", "/")])
+def test_an_export_needs_the_right_to_write_in_its_folder(directory: str, folder: str) -> None:
+    from crosswalk.connectors.sftp import _written
+
+    name, columns = {"custom": "a.csv"}, [{"property": "email"}]
+    goal = ExportProfiles(export_profiles="g", segment="s", directory=directory, file_name=name, columns=columns)
+    assert _written(goal) == {folder}

@@ -28,6 +28,20 @@ SECOND_GOAL = """
     processors: [{trim: {field: returns.email}}]
     identifiers: [{field: returns.email, property: email}]
 """
+GROUP_GOAL = """
+  - import_groups: households
+    group_type: household
+    files: [{name: households, path: /in/households/}]
+    processors: [{trim: {field: households.id}}]
+    identifiers: [{field: households.id, property: household_id}]
+"""
+EXPORT_GOAL = """
+  - export_profiles: newsletter
+    segment: all_profiles
+    directory: /out
+    file_name: {custom: newsletter.csv}
+    columns: [{property: email}]
+"""
 PROPERTIES = """
 properties:
   email: {type: email, identifier: unique}

@@ -25,7 +25,7 @@ from crosswalk.core.errors import (
 from crosswalk.dag_builder import build, build_dags, connections_folder
 from crosswalk.dag_builder.build import expected_id, retry_policy
 
-from .conftest import SECOND_GOAL
+from .conftest import EXPORT_GOAL, GROUP_GOAL, SECOND_GOAL
 
 Write = Callable[..., Path]
 STEPS = ["scan", "join", "link", "map", "apply", "finish"]
@@ -70,6 +70,38 @@ def test_goals_run_in_order_but_do_not_depend_on_each_other(folder: Path, write:
     assert dag.get_task("orders.scan").trigger_rule == "all_success"
     assert dag.get_task("report").upstream_task_ids == {"orders.finish", "returns.finish"}
     assert dag.get_task("report").trigger_rule == "all_done"
+
+
+def test_each_kind_of_goal_becomes_a_task_group_with_its_own_steps(folder: Path, write: Write) -> None:
+    write("shop", goals=GROUP_GOAL + EXPORT_GOAL.lstrip("\n"))
+    dag = only_dag(folder)
+    households = ["scan", "join", "process", "link", "map", "apply", "finish"]
+    assert chain_of(dag) == [
+        "authenticate",
+        *(f"orders.{step}" for step in STEPS),
+        *(f"households.{step}" for step in households),
+        *(f"newsletter.{step}" for step in ("select", "render", "export")),
+        "report",
+    ]
+    assert {task.step for task in dag.tasks if task.task_id.startswith("newsletter.")} == {"select", "render", "export"}
+    select = dag.get_task("newsletter.select")
+    assert (select.trigger_rule, select.authenticated_by, select.goal) == ("all_done", "authenticate", "newsletter")
+    assert dag.tags >= {"import", "export"}
+
+
+def test_an_export_may_be_the_first_goal(folder: Path, write: Write) -> None:
+    write("shop", ("goals:\n", f"goals:{EXPORT_GOAL.rstrip()}\n"))
+    dag = only_dag(folder)
+    assert dag.get_task("newsletter.select").trigger_rule == "all_success"
+    assert dag.get_task("orders.scan").upstream_task_ids == {"authenticate", "newsletter.export"}
+
+
+def test_a_goal_without_steps_yet_is_an_error_on_the_page(folder: Path, write: Write, monkeypatch) -> None:
+    write("shop", goals=EXPORT_GOAL)
+    monkeypatch.setattr("crosswalk.config.availability._NOT_YET", {"export_profiles": lambda goal: True})
+    dag = only_dag(folder)
+    assert "broken" in dag.tags
+    assert "goal_not_available" in dag.doc_md
 
 
 def test_stop_on_failure_names_the_earlier_goals(folder: Path, write: Write) -> None:

@@ -12,13 +12,16 @@ from crosswalk.core.errors import ConfigError, FatalError, RetryableError
 from crosswalk.dag_builder.build import retry_policy
 from crosswalk.operators.apply import ApplyPlanOperator
 from crosswalk.operators.authenticate import AuthenticateOperator
+from crosswalk.operators.export_files import ExportFilesOperator
 from crosswalk.operators.finish import FinishFilesOperator
 from crosswalk.operators.join import JoinFilesOperator
 from crosswalk.operators.link import LinkIdentifiersOperator
 from crosswalk.operators.map_properties import MapPropertiesOperator
 from crosswalk.operators.process import ProcessRowsOperator
+from crosswalk.operators.render_files import RenderFilesOperator
 from crosswalk.operators.report import ReportOperator
 from crosswalk.operators.scan import ScanFilesOperator
+from crosswalk.operators.select_profiles import SelectProfilesOperator
 from crosswalk.operators.step import StepOperator, run_id_of
 from crosswalk.steps import STEPS, StepResult
 
@@ -33,6 +36,9 @@ OPERATORS = {
     "map": MapPropertiesOperator,
     "apply": ApplyPlanOperator,
     "finish": FinishFilesOperator,
+    "select": SelectProfilesOperator,
+    "render": RenderFilesOperator,
+    "export": ExportFilesOperator,
     "report": ReportOperator,
 }
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from crosswalk.config.connection import ImportProfiles
+from crosswalk.config.connection import ImportGroups, ImportProfiles
 from crosswalk.core.errors import ConfigError
+from crosswalk.engine.row_keys import used_fields
 from crosswalk.processors import PROCESSORS, needed_fields, parse_processors, try_processor
 
 
@@ -63,6 +64,33 @@ def test_needed_fields_are_those_of_the_goal_and_its_processors_once_each() -> N
         "products.title",
         "orders.name",
     ]
+
+
+def test_events_need_their_fields_too_and_may_use_made_ones() -> None:
+    event = {
+        "type": "order",
+        "id": "orders.id",
+        "date": "orders.at",
+        "when": {"field": "orders.kind", "any_of": ["sale"]},
+        "fields": {"coupon": "code"},
+        "nested": {"product": {"file": "lines", "fields": {"id": "lines.sku", "name": "products.title"}}},
+    }
+    wanted = goal({"case": {"field": "orders.code", "style": "upper", "to": "code"}}, events=[event])
+    needed = ["orders.email", "orders.id", "orders.at", "orders.kind", "lines.sku", "products.title", "orders.code"]
+    assert needed_fields(wanted, parse_processors(wanted)) == needed
+    assert used_fields(wanted) == [*needed[:4], "code", *needed[4:6]]
+    with pytest.raises(ConfigError) as caught:
+        parse_processors(goal(events=[event]))
+    assert codes(caught.value) == ["unknown_field"]
+
+
+def test_a_group_goal_needs_its_fields() -> None:
+    content = goal({"trim": {"field": "orders.city"}}).model_dump(include={"files", "processors"})
+    identifiers = [{"field": "orders.home", "property": "home_id"}]
+    homes = ImportGroups.model_validate(
+        {**content, "import_groups": "h", "group_type": "h", "identifiers": identifiers}
+    )
+    assert needed_fields(homes, parse_processors(homes)) == ["orders.home", "orders.city"]
 
 
 def test_all_problems_are_found_at_once() -> None:
