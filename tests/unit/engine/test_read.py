@@ -159,7 +159,7 @@ def test_an_engine_that_loses_a_row_is_not_believed(
 ) -> None:
     real = reader.write_parquet
     monkeypatch.setattr(
-        reader, "write_parquet", lambda s, query, path: real(s, f"SELECT * FROM ({query}) OFFSET 1", path)
+        reader, "write_parquet", lambda s, query, path, **options: real(s, f"SELECT * FROM ({query}) OFFSET 1", path)
     )
     assert stage(session, tmp_path, b"a,b\n1,2\n3,4\n").rows == [["1", "2"], ["3", "4"]]
 
