@@ -299,7 +299,15 @@ def error_codes(source: str) -> set[str]:
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Call):
             found |= {k.value.value for k in node.keywords if k.arg == "code" and isinstance(k.value, ast.Constant)}
-            if ast.unparse(node.func).split(".")[-1] in {"Finding", "Problem", "add", "_add", "_error", "_refuse", "_give_up"}:
+            if ast.unparse(node.func).split(".")[-1] in {
+                "Finding",
+                "Problem",
+                "add",
+                "_add",
+                "_error",
+                "_refuse",
+                "_give_up",
+            }:
                 found |= {arg.value for arg in node.args[:3] if isinstance(arg, ast.Constant)}
         elif isinstance(node, ast.ClassDef):
             found |= {
