@@ -71,6 +71,11 @@ _PRELOADED = (
     "crosswalk.store.sql_store",
     "crosswalk.store.sqlite",
     "crosswalk.store.postgres",
+    # What Airflow itself imports at the start of each task.
+    "airflow.dag_processing.bundles.local",
+    "airflow.version",
+    "encodings.utf_8_sig",
+    "jinja2.ext",
 )
 _LOCAL_SETTINGS = '''"""Read by Airflow at every start; written by crosswalk.airflow_settings."""
 
