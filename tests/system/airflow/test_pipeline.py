@@ -47,6 +47,9 @@ def test_a_plan_writes_nothing_and_the_form_limits_what_can_be_asked(installatio
     assert (stored["mode"], stored["state"]) == ("plan", "planned")
     assert installation.profile("plan@example.org") is None
     assert file.exists()
+    log = installation.airflow.task_log(dag_id, run["dag_run_id"], "report")
+    assert "Goal orders: planned; nothing was written" in log
+    assert "rows read 1, created 1" in log
     for wrong in ({"mode": "delete"}, {"goals": ["nobody"]}, {"limit": 0}):
         with pytest.raises(ApiError, match="400"):
             installation.airflow.trigger(dag_id, wrong)
