@@ -1,8 +1,8 @@
 """The same file again: one changed row in 1,000, and unchanged, against the full import into an empty store.
 
-``python -m bench.import_again [--rows 1000000] [--folder bench-data/again]``; the bar for one changed row in 1,000 is 0.6
-of the CPU seconds of the full import (all steps, the writing to a SQLite store included), for the unchanged file no more
-than listing it.
+``python -m bench.import_again [--rows 1000000] [--folder bench-data/again]``; the bar for one changed row in 1,000 is
+0.6 of the CPU seconds of the full import (all steps, the writing to a SQLite store included), for the unchanged file
+no more than listing it.
 """
 
 from __future__ import annotations
