@@ -13,12 +13,13 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from crosswalk.core.errors import ConfigError, CrosswalkError, RetryableError
 from crosswalk.transport.background_hash import BackgroundSha256
+from crosswalk.transport.background_sync import BackgroundSync
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _LONGEST_STEM = 160
@@ -48,6 +49,7 @@ class PartFile:
         self.have = 0
         self._handle = handle
         self._sha256 = BackgroundSha256(handle)
+        self._sync = BackgroundSync(handle)
 
     @classmethod
     def open(cls, final: Path, version: str, *, resume: bool) -> PartFile:
@@ -103,11 +105,13 @@ class PartFile:
             raise local_error(error, self.final.parent) from error
         self.have += len(chunk)
         self._sha256.extend(self.have)
+        with self._trusted():
+            self._sync.extend(self.have)
 
     def settle(self) -> str:
         """Bring everything to the disk; returns the SHA-256 of what is in the file, in hexadecimal."""
         with self._trusted():
-            os.fsync(self._handle.fileno())
+            self._sync.finish()
             return self._sha256.hexdigest()
 
     @contextmanager
@@ -132,12 +136,16 @@ class PartFile:
     def close(self) -> None:
         """Let go of the file; one that was not published stays for a later try."""
         self._sha256.close()
+        with self._trusted():
+            self._sync.close()
         with local_errors(self.final.parent):
             self._handle.close()
 
     def discard(self) -> None:
         """Remove the partial file."""
         self._sha256.close()
+        with suppress(OSError):
+            self._sync.close()
         self.path.unlink(missing_ok=True)
         try:
             self._handle.close()

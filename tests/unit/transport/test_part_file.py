@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from crosswalk.core.errors import ConfigError, RetryableError
-from crosswalk.transport import part_file
+from crosswalk.transport import background_sync, part_file
 from crosswalk.transport.part_file import PartFile, version_of
 
 DATA = random.Random(3).randbytes(300_000)
@@ -158,6 +158,18 @@ def test_bytes_that_the_disk_lost_at_the_end_are_not_continued(tmp_path: Path, m
 
     assert caught.value.code == "local_disk"
     part.close()
+    assert names(tmp_path) == []
+
+
+def test_bytes_that_the_disk_lost_midway_are_not_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(background_sync, "_EVERY", 100_000)
+    monkeypatch.setattr(os, "fdatasync", lose)
+    part = PartFile.open(tmp_path / "a.csv", "v1", resume=True)
+    part.write(DATA)
+
+    with pytest.raises(RetryableError):
+        part.close()  # as after a cut: nobody asks for more
+
     assert names(tmp_path) == []
 
 
