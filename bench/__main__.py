@@ -7,6 +7,7 @@ import sys
 
 MEASUREMENTS: list[tuple[str, list[str], list[str]]] = [
     ("bench.import_orders", [], ["--rows", "500000"]),
+    ("bench.import_again", [], ["--rows", "200000"]),
     ("bench.apply_profiles", [], []),
     ("bench.dag_parse", [], []),
     ("bench.scheduler_overhead", [], []),

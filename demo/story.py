@@ -12,6 +12,7 @@ from typing import Any
 
 from tests.simulators.airflow_server import AirflowServer
 
+from crosswalk.config.loader import load_tenant
 from demo.place import ROOT, Place
 from demo.setting import (
     Setting,
@@ -69,7 +70,7 @@ def _set_up(place: Place, screen: Screen) -> tuple[Setting, Shop, AirflowServer]
     size = sum(path.stat().st_size for path in place.shop.glob("*.csv"))
     screen.say(f"{shop.orders:,} orders of {shop.customers:,} customers, {size / 1e6:.1f} MB in {place.shop}.")
     screen.say("Planted mistakes:")
-    screen.say("  " + ", ".join(f"{number} {what}" for what, number in shop.planted.items()) + ".")
+    screen.say("  " + ", ".join(f"{what} {number}" for what, number in shop.planted.items()) + ".")
     start_servers(setting)
     screen.say(f"SFTP server on 127.0.0.1:{setting.ports['sftp']}, log-in with a private key.")
     screen.say(f"Its host key {trust_server(setting)} was compared and is now trusted.")
@@ -128,12 +129,13 @@ def _expect(document: dict[str, Any], *states: str) -> None:
 
 def _first_run(setting: Setting, server: AirflowServer, screen: Screen) -> None:
     screen.step("2. The first run: all files, through Airflow's scheduler")
+    screen.say("The first task after Airflow's start takes some ten seconds more than later ones.")
     document = _run(setting, server, screen)
     _expect(document, "done_with_rejects")
     screen.rejects(setting.crosswalk("rejects", document["run_id"]))
     profile = _some_profile(setting)
     if profile:
-        screen.profile(profile)
+        screen.profile(profile, load_tenant(setting.place.path / "tenant").model)
 
 
 def _some_profile(setting: Setting) -> dict[str, Any] | None:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import sys
+from datetime import UTC, datetime
 from email.message import EmailMessage
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+if TYPE_CHECKING:
+    from crosswalk.config.tenant import Property, Tenant
+
 PRINTED_WIDTH = 130
+STEPS = {"scan": "scan (2 s of it to see whether files grow)"}
 BUCKETS = (
     ("filtered", "left out by a processor"),
     ("unchanged_rows_skipped", "unchanged since they were applied"),
@@ -42,6 +47,15 @@ def buckets(counts: dict[str, Any]) -> list[tuple[str, int]]:
 def adds_up(counts: dict[str, Any]) -> bool:
     """Whether every row is in exactly one bucket."""
     return sum(number for _, number in buckets(counts)) == int(counts.get("rows_read") or 0)
+
+
+def readable(value: str, about: Property | None) -> str:
+    """A stored value as people read it: moments are kept as milliseconds since 1970, amounts without their currency."""
+    if about is not None and about.type == "datetime":
+        return f"{datetime.fromtimestamp(int(value) / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    if about is not None and about.type == "currency":
+        return f"{value} {about.currency}"
+    return value
 
 
 class Screen:
@@ -107,9 +121,9 @@ class Screen:
         table.add_column()
         table.add_column(justify="right")
         for step, taken in timings.items():
-            table.add_row(step, f"{taken:.1f} s")
+            table.add_row(STEPS.get(step, step), f"{taken:.1f} s")
         waiting = max(0.0, seconds - sum(timings.values()))
-        table.add_row("scheduling and starting tasks", f"{waiting:.1f} s", end_section=True)
+        table.add_row("log-in, report, scheduling", f"{waiting:.1f} s", end_section=True)
         table.add_row(Text("all of it", style="bold"), Text(f"{seconds:.1f} s", style="bold"))
         return table
 
@@ -126,13 +140,15 @@ class Screen:
             table.add_row(*(Text(part) for part in (*place, row["reason"], row["message"] or "")))
         self.console.print(table)
 
-    def profile(self, document: dict[str, Any]) -> None:
-        """One profile as the store holds it."""
+    def profile(self, document: dict[str, Any], tenant: Tenant) -> None:
+        """One profile: names, dates and amounts as people read them."""
         table = Table(title="One of the profiles", title_justify="left", title_style="", show_header=False)
         table.add_column()
         table.add_column()
         for name, values in sorted(document["properties"].items()):
-            table.add_row(Text(name), Text(" | ".join(values)))
+            about = tenant.properties.get(name)
+            shown = [readable(value, about) for value in values]
+            table.add_row(Text(about.name or name if about else name.replace("_", " ")), Text(" | ".join(shown)))
         self.console.print(table)
 
     def mail(self, message: EmailMessage) -> None:

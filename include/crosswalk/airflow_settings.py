@@ -30,6 +30,9 @@ SHARED: dict[str, str] = {
     "AIRFLOW__CORE__PARALLELISM": "8",
     # A task costs 1.1 s at the default of one second, 0.4 s here; the price is a fifth of one core when idle.
     "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.1",
+    # A supervisor that misses the end of its task looks again after this time (default 5 s): a failed task ends that
+    # late, and its place is taken that long.
+    "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "2",
     # A new or removed connection file is seen within this time (default: a new file 300 s).
     "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "10",
     "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "30",
@@ -71,6 +74,11 @@ _PRELOADED = (
     "crosswalk.store.sql_store",
     "crosswalk.store.sqlite",
     "crosswalk.store.postgres",
+    # What Airflow itself imports at the start of each task.
+    "airflow.dag_processing.bundles.local",
+    "airflow.version",
+    "encodings.utf_8_sig",
+    "jinja2.ext",
 )
 _LOCAL_SETTINGS = '''"""Read by Airflow at every start; written by crosswalk.airflow_settings."""
 

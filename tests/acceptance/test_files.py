@@ -206,6 +206,15 @@ def test_a_plan_writes_nothing_and_can_be_applied_as_it_was_shown(shop: Shop, tm
     assert shop.counts()["created"] == 5
 
 
+def test_a_filter_without_a_plan_fails_the_run_on_record(shop: Shop) -> None:
+    shop.connection(PLAIN)
+    shop.put("people.csv", rows(5))
+    run = shop.run(limit=1)
+    assert run["state"] == "failed"
+    assert run["by_goal"]["people"]["result"]["error"]["code"] == "filter_needs_plan"
+    assert shop.values("p1@example.org") is None
+
+
 def test_a_guard_holds_the_whole_goal(shop: Shop) -> None:
     shop.connection(PLAIN, head="guards: {max_created: 4}")
     shop.put("people.csv", rows(5))

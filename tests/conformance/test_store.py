@@ -83,6 +83,18 @@ def test_a_run_is_recorded_with_its_goals_in_the_order_they_ended(store: Store) 
     assert [goal["goal"] for goal in run["goals"]] == ["z_first", "a_second"]
 
 
+def test_goals_keep_the_order_in_which_they_ended_when_the_clock_stands_still(store: Store) -> None:
+    store.begin_run("run-1", "webshop", "apply", "cli", "hash")
+    store._db.tokens = {**store._db.tokens, "now": "1767225600000"}
+    for goal in ("again", "z", "y", "x"):
+        store.save_goal_run("run-1", goal, "running", {})
+    apply(store, goal="orders")
+    store.save_goal_run("run-1", "again", "done", {})
+    ended = ["z", "y", "x", "orders", "again"]
+    assert [goal["goal"] for goal in store.run("run-1")["goals"]] == ended
+    assert [goal["goal"] for goal in store.runs()[0]["goals"]] == ended
+
+
 def test_beginning_a_run_again_keeps_its_start_and_makes_it_run(store: Store) -> None:
     store.begin_run("run-1", "webshop", "apply", "scheduled", "hash")
     started = store.run("run-1")["started_at"]

@@ -11,6 +11,9 @@ from urllib.parse import quote
 from urllib.request import Request, urlopen
 
 _ENDED = ("success", "failed")
+# Limits for a machine that does much else; nobody waits longer than it takes.
+WAIT_SECONDS = 180.0
+RUN_SECONDS = 300.0
 
 
 class ApiError(Exception):
@@ -89,7 +92,9 @@ class AirflowApi:
         """Ids of the DAGs that are there now."""
         return {dag["dag_id"] for dag in self.call("GET", "/dags?limit=1000&exclude_stale=true")["dags"]}
 
-    def wait_for(self, what: Callable[[], Any], *, timeout: float = 90, message: str = "", pause: float = 0.1) -> Any:
+    def wait_for(
+        self, what: Callable[[], Any], *, timeout: float = WAIT_SECONDS, message: str = "", pause: float = 0.1
+    ) -> Any:
         """Ask until the answer is true; returns it."""
         deadline = time.monotonic() + timeout
         while True:
@@ -104,7 +109,7 @@ class AirflowApi:
                 raise TimeoutError(f"{message or 'Airflow'} took more than {timeout:.0f} s\n{self.detail()}")
             time.sleep(pause)
 
-    def wait_for_dag(self, dag_id: str, timeout: float = 90) -> dict[str, Any]:
+    def wait_for_dag(self, dag_id: str, timeout: float = WAIT_SECONDS) -> dict[str, Any]:
         """Wait until the DAG processor has seen a DAG."""
         return self.wait_for(lambda: self.call("GET", f"/dags/{quote(dag_id)}"), timeout=timeout, message=dag_id)
 
@@ -124,7 +129,7 @@ class AirflowApi:
             body["dag_run_id"] = run_id
         return str(self.call("POST", f"/dags/{quote(dag_id)}/dagRuns", body)["dag_run_id"])
 
-    def wait_for_run(self, dag_id: str, run_id: str, timeout: float = 180) -> dict[str, Any]:
+    def wait_for_run(self, dag_id: str, run_id: str, timeout: float = RUN_SECONDS) -> dict[str, Any]:
         """Wait until a run has ended; returns it."""
         path = f"/dags/{quote(dag_id)}/dagRuns/{quote(run_id)}"
 
@@ -134,7 +139,9 @@ class AirflowApi:
 
         return self.wait_for(ended, timeout=timeout, message=f"run {run_id} of {dag_id}")
 
-    def run_dag(self, dag_id: str, conf: Mapping[str, Any] | None = None, timeout: float = 180) -> dict[str, Any]:
+    def run_dag(
+        self, dag_id: str, conf: Mapping[str, Any] | None = None, timeout: float = RUN_SECONDS
+    ) -> dict[str, Any]:
         """Trigger a run and wait for its end."""
         return self.wait_for_run(dag_id, self.trigger(dag_id, conf), timeout)
 

@@ -84,7 +84,7 @@ class AirflowServer(AirflowApi):
         }
 
     # -- life ----------------------------------------------------------------------------------------------------------
-    def start(self, timeout: float = 180) -> AirflowServer:
+    def start(self, timeout: float = 300) -> AirflowServer:
         """Make the database, start the services, wait until the API answers a log-in."""
         self.password = prepare_home(self.home)["admin"]
         try:

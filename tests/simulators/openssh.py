@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 SSHD = shutil.which("sshd") or next((p for p in ("/usr/sbin/sshd", "/usr/local/sbin/sshd") if Path(p).exists()), None)
-MISSING = "the OpenSSH server (sshd) and ssh-keygen are not installed"
+MISSING = "needs sshd and ssh-keygen of OpenSSH (Debian, Ubuntu: apt-get install openssh-server)"
 
 
 def is_available() -> bool:

@@ -92,7 +92,7 @@ class Placed:
 def database(monkeypatch: pytest.MonkeyPatch) -> Iterator[postgres.PostgresServer]:
     """A server of our own, since the script makes roles with fixed names."""
     if not postgres.server_folders() or not shutil.which("psql", path=programs()):
-        pytest.skip("no PostgreSQL server with psql on this machine")
+        pytest.skip("needs a PostgreSQL server with psql (Debian, Ubuntu: apt-get install postgresql)")
     with postgres.running_server() as server:
         yield server
 
@@ -181,9 +181,9 @@ def test_the_services_run_a_connection_into_postgresql(database: postgres.Postgr
                 )
         password = json.loads((tmp_path / "home" / "passwords.json").read_text())["admin"]
         airflow = Watched(f"http://127.0.0.1:{api}", password, processes, tmp_path)
-        airflow.wait_for_login(180)
-        airflow.wait_for_dag("sftp__shop", timeout=120)
-        run = airflow.run_dag("sftp__shop", timeout=180)
+        airflow.wait_for_login(300)
+        airflow.wait_for_dag("sftp__shop")
+        run = airflow.run_dag("sftp__shop")
         assert run["state"] == "success", {
             name: task["state"] for name, task in airflow.tasks("sftp__shop", run["dag_run_id"]).items()
         }
@@ -234,7 +234,7 @@ class Watched(AirflowApi):
         return "\n".join(f"--- {name}\n{(self.logs / f'{name}.log').read_text()[-3000:]}" for name in self.processes)
 
 
-def _run(command: list[str], environment: dict[str, str], folder: Path, timeout: float = 180) -> None:
+def _run(command: list[str], environment: dict[str, str], folder: Path, timeout: float = 300) -> None:
     done = subprocess.run(
         command, env=environment, cwd=folder, capture_output=True, text=True, timeout=timeout, check=False
     )
@@ -265,7 +265,7 @@ def _check_store(database: postgres.PostgresServer, values: dict[str, str]) -> N
 
 def _check_health(place: Placed, api: int) -> None:
     """The health checks of the web interface and the scheduler, as the file has them."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     for service in ("api-server", "scheduler"):
         kind, *command = COMPOSE["services"][service]["healthcheck"]["test"]
         assert kind == "CMD"

@@ -241,8 +241,9 @@ def run_params(connection: Connection) -> dict[str, Param]:
             "apply",
             type="string",
             enum=["apply", "plan"],
-            values_display={"apply": "Apply: write", "plan": "Plan: compute everything, write nothing"},
+            values_display={"apply": "Apply: change the profiles", "plan": "Plan: compute everything, change nothing"},
             title="Mode",
+            description="What a plan found is in the log of the task report.",
         ),
         "goals": Param(
             [],
@@ -251,25 +252,34 @@ def run_params(connection: Connection) -> dict[str, Param]:
             examples=names,
             uniqueItems=True,
             title="Goals",
-            description="None chosen: every goal that is switched on.",
+            description="None chosen: all that are switched on.",
         ),
-        "full": Param(False, type="boolean", title="Full run", description="Also files and rows that did not change."),
+        "full": Param(
+            False,
+            type="boolean",
+            title="Full run",
+            description="Read everything again, also files and rows that did not change.",
+        ),
         "since": Param(
             None,
             type=["null", "string"],
             format="date",
             title="Files from",
-            description="Plans only: date of the file.",
+            description="Only with mode Plan: files of this day or later.",
         ),
         "until": Param(
             None,
             type=["null", "string"],
             format="date",
             title="Files before",
-            description="Plans only: date of the file.",
+            description="Only with mode Plan: files of earlier days.",
         ),
         "limit": Param(
-            None, type=["null", "integer"], minimum=1, title="Rows", description="Plans only: at most this many rows."
+            None,
+            type=["null", "integer"],
+            minimum=1,
+            title="Rows",
+            description="Only with mode Plan: at most this many.",
         ),
     }
 

@@ -6,15 +6,16 @@ import re
 import traceback
 from pathlib import Path
 
-from crosswalk.config.connection import slug
+from crosswalk.config.connection import Goal, slug
 from crosswalk.config.loader import LoadedConnection
 from crosswalk.config.schedule import plan_schedule
 from crosswalk.core.errors import ConfigError, CrosswalkError, Finding
 
+_OFF = "**This connection is switched off** (`enabled: false`): it has no schedule and runs nothing."
 DIRECTIONS = {"in": "import", "out": "export"}
 _HOW_TO = (
-    "Start it by hand with *Trigger*; mode **plan** shows what a run would do and writes nothing. "
-    "Help: `docs/airflow.md`, `docs/connections.md`, `docs/troubleshooting.md`."
+    "Start it by hand with *Trigger*. Mode **plan** writes nothing; the log of the task *report* then says what a run "
+    "would do. Help is in the repository: docs/airflow.md, docs/connection-files.md, docs/troubleshooting.md."
 )
 
 
@@ -30,35 +31,48 @@ def short(error: BaseException) -> str:
 def document(loaded: LoadedConnection, findings: list[Finding]) -> str:
     """The text of the DAG's page: what runs when, what is wrong or noteworthy, and the file itself."""
     connection = loaded.model
-    spec = plan_schedule(connection.schedule, connection.timezone)
-    facts = [
-        f"**Schedule:** {spec.text}",
-        f"**System:** {connection.kind}, Airflow connection `{connection.conn_id}`",
-        f"**File:** `{Path(loaded.path).name}`",
-    ]
-    if connection.owner:
-        mail = f" ({connection.owner.email})" if connection.owner.email else ""
-        facts.append(f"**Owner:** {_plain(connection.owner.name)}{mail}")
-    if not connection.enabled:
-        facts.insert(0, "**This connection is switched off** (`enabled: false`): it has no schedule and runs nothing.")
-    goals = ["| Goal | Direction | State |", "| --- | --- | --- |"]
-    goals += [
-        f"| {goal.name} | {DIRECTIONS[goal.direction]} | {'on' if goal.enabled else 'off'} |"
+    goals = [
+        (goal.name, DIRECTIONS[goal.direction], "on" if goal.enabled else "off", _plain(_reads(goal)))
         for goal in connection.goals
     ]
     return "\n\n".join(
         part
         for part in (
+            "" if connection.enabled else _OFF,
             _plain(connection.description),
-            "  \n".join(facts),
+            _table(_facts(loaded)),
             _list("Errors: the next run stops before it reads anything", findings, "error"),
             _list("Warnings", findings, "warning"),
-            "\n".join(goals),
+            _table([("Goal", "Direction", "State", "Files"), *goals]),
             _HOW_TO,
             "### The file\n\n" + _fenced(loaded.text),
         )
         if part
     )
+
+
+def _facts(loaded: LoadedConnection) -> list[tuple[str, ...]]:
+    """When it runs, on which system, and who answers for it."""
+    connection = loaded.model
+    facts: list[tuple[str, ...]] = [
+        ("Schedule", plan_schedule(connection.schedule, connection.timezone).text),
+        ("System", f"{connection.kind}, Airflow connection `{connection.conn_id}`"),
+        ("File", f"`{Path(loaded.path).name}`"),
+    ]
+    if connection.owner:
+        mail = f" ({connection.owner.email})" if connection.owner.email else ""
+        facts.append(("Owner", f"{_plain(connection.owner.name)}{mail}"))
+    return facts
+
+
+def _reads(goal: Goal) -> str:
+    return ", ".join(f"{file.path}{file.regex or ''}" for file in goal.files)
+
+
+def _table(rows: list[tuple[str, ...]]) -> str:
+    """A Markdown table; its first row becomes the heading."""
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    return "\n".join([lines[0], f"|{' --- |' * len(rows[0])}", *lines[1:]])
 
 
 def document_broken(path: Path, error: BaseException) -> str:

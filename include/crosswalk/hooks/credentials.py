@@ -40,6 +40,7 @@ _BACKEND_SETTINGS = (
     "AIRFLOW__WORKERS__SECRETS_BACKEND_CMD",
     "AIRFLOW__WORKERS__SECRETS_BACKEND_SECRET",
 )
+_BACKEND_PLACES = (("secrets", "backend"), ("workers", "secrets_backend"))
 
 
 def resolve(conn_id: str) -> ConnectionDetails:
@@ -140,13 +141,16 @@ def _has_custom_backend() -> bool:
     """Whether Airflow would ask a secrets back end before the environment."""
     if any(os.environ.get(name) for name in _BACKEND_SETTINGS):
         return True
+    if _in_task():
+        from airflow.sdk.configuration import conf  # it is in memory; the file need not be read again
+
+        return any(conf.get(section, key, fallback="") for section, key in _BACKEND_PLACES)
     home = Path(os.environ.get("AIRFLOW_HOME") or "~/airflow").expanduser()
     path = Path(os.environ.get("AIRFLOW_CONFIG") or home / "airflow.cfg").expanduser()
     parser = configparser.ConfigParser(interpolation=None, strict=False)
     try:
         parser.read(path, encoding="utf-8")
-        places = (("secrets", "backend"), ("workers", "secrets_backend"))
-        return any(parser.get(section, key, fallback="").strip() for section, key in places)
+        return any(parser.get(section, key, fallback="").strip() for section, key in _BACKEND_PLACES)
     except (configparser.Error, OSError, UnicodeDecodeError):
         return True  # not ours to judge; Airflow reads it
 
@@ -174,14 +178,19 @@ def _is_not_found(error: Exception) -> bool:
 
 def _airflow_connection(conn_id: str) -> Any:
     """Ask through the Task SDK inside a task; outside, where the SDK sees no database, through Airflow's own model."""
-    runner = sys.modules.get("airflow.sdk.execution_time.task_runner")
-    if runner is not None and getattr(runner, "SUPERVISOR_COMMS", None) is not None:
+    if _in_task():
         from airflow.sdk import BaseHook
 
         return BaseHook.get_connection(conn_id)
     from airflow.models.connection import Connection
 
     return Connection.get_connection_from_secrets(conn_id)
+
+
+def _in_task() -> bool:
+    """Whether this process runs a task of Airflow."""
+    runner = sys.modules.get("airflow.sdk.execution_time.task_runner")
+    return getattr(runner, "SUPERVISOR_COMMS", None) is not None
 
 
 def _not_found(conn_id: str) -> ConfigError:

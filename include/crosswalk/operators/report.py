@@ -49,6 +49,7 @@ class ReportOperator(StepOperator):
     def run_step(self, run: RunContext, context: Context) -> StepResult:
         """Report, then check that Airflow and the store agree about what failed."""
         result = super().run_step(run, context)
+        self._tell(run, result)
         if result.state == "failed":
             raise FatalError(_failures(run), code="goal_failed", connection=run.name)
         self._compare_with_airflow(context)
@@ -56,6 +57,15 @@ class ReportOperator(StepOperator):
             states = {key: value for key, value in result.summary.items() if key and key != "mail"}
             context["outlet_events"][self.outlets[0]].add(Asset(uri=finished_uri(self.connection)), extra=states)
         return result
+
+    def _tell(self, run: RunContext, result: StepResult) -> None:
+        """Log what became of each goal: of a plan, this is where a person sees what a run would do."""
+        from crosswalk.steps.mail import goal_lines
+
+        for goal in _goals(run):
+            for line in goal_lines(goal, run.name):
+                self.log.info("%s", line)
+        self.log.info("Mail: %s", result.summary.get("mail", "not wanted"))
 
     def _compare_with_airflow(self, context: Context) -> None:
         """A run in which a task failed is never green, whatever the store knows of it."""
@@ -71,14 +81,21 @@ class ReportOperator(StepOperator):
             )
 
 
+def _goals(run: RunContext) -> list[dict[str, Any]]:
+    """What the store knows of the run's goals."""
+    return [goal for goal in (run.store.run(run.run_id) or {}).get("goals", []) if goal["goal"]]
+
+
 def _failures(run: RunContext) -> str:
     """One sentence per failed goal, with its error as the store has it."""
-    goals = (run.store.run(run.run_id) or {}).get("goals", [])
+    from crosswalk.steps.mail import message_of
+
     lines = []
-    for item in goals:
-        if item["state"] == "failed" and item["goal"]:
+    for item in _goals(run):
+        if item["state"] == "failed":
             error = (item.get("result") or {}).get("error") or {}
-            lines.append(f'goal "{item["goal"]}" failed [{error.get("code", "unknown")}]: {error.get("message", "")}')
+            text = message_of(error, run.name, item["goal"])
+            lines.append(f'goal "{item["goal"]}" failed [{error.get("code", "unknown")}]: {text}')
     return "; ".join(lines) or "the run failed before a goal began; see the first red task."
 
 

@@ -101,7 +101,8 @@ class StepOperator(BaseOperator):
         tenant_folder: str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        what = (type(self).__doc__ or "").partition("\n")[0]
+        super().__init__(**{"doc_md": what, **kwargs})  # behind "Task Documentation" on the task's page
         self.connection_file = connection_file
         self.connection = connection
         self.goal = goal

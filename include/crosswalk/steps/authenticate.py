@@ -14,10 +14,11 @@ def authenticate(context: RunContext, goal: str | None = None) -> StepResult:
     """Refuse a configuration with errors, then log in and check each right the goals need.
 
     Raises:
-        ConfigError: the configuration has errors; all of them are listed.
+        ConfigError: the request has no meaning, or the configuration has errors; all of them are listed.
         AuthenticationError: login refused, host key unknown, or a right is missing.
     """
     request = context.request
+    request.check()
     for name in request.goals:
         context.goal(name)
     errors = [

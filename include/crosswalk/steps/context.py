@@ -208,7 +208,6 @@ def open_run(
         resolve: finds host, login and secrets by connection id.
         progress: receives one line of text at a time during long work.
     """
-    request.check()
     original = Path(request.connection_file)
     folder = RunFolder(staging_root(), original.stem, request.run_id)
     kept = folder.path / "config"

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import smtplib
 import ssl
+from datetime import datetime
 from email.message import EmailMessage
 from email.utils import formatdate, make_msgid
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 from crosswalk.core.errors import AuthenticationError, ConfigError, RetryableError
 
@@ -21,6 +23,9 @@ STATE_TEXT = {
     "stale": "not applied: the store moved",
     "done": "done",
     "done_with_rejects": "done, with rejects",
+    "nothing_new": "nothing new",
+    "planned": "planned; nothing was written",
+    "busy": "another run of this connection was writing",
 }
 
 
@@ -32,20 +37,18 @@ def run_message(
         f"Connection: {connection.title} ({name})",
         f"Run:        {run.get('run_id')}",
         f"State:      {STATE_TEXT.get(state, state)}",
-        f"Started:    {run.get('started_at')}",
-        f"Ended:      {run.get('finished_at')}",
+        f"Started:    {_moment(run.get('started_at'), connection.timezone)}",
+        f"Ended:      {_moment(run.get('finished_at'), connection.timezone)}",
         "",
     ]
-    for goal in run.get("goals", []):
-        if goal["goal"]:
-            lines += _goal_lines(goal)
-    lines += [
-        "What to do",
-        f"  crosswalk runs {name}            the counts of this and earlier runs",
-        f"  crosswalk rejects {run.get('run_id')}    every rejected row with file, line and reason",
-    ]
+    goals = [goal for goal in run.get("goals", []) if goal["goal"]]
+    for goal in goals:
+        lines += [*goal_lines(goal, name), ""]
+    lines += ["Look further", "  The counts of this and earlier runs:", f"    crosswalk runs {name}"]
+    if any(_set_aside(goal) for goal in goals):
+        lines += ["  What was set aside, with file, line and reason:", f"    crosswalk rejects {run.get('run_id')}"]
     if run_url:
-        lines += ["", f"The run in Airflow: {run_url}"]
+        lines += ["  The run in Airflow:", f"    {run_url}"]
     message = EmailMessage()
     message["Subject"] = _subject(connection, STATE_TEXT.get(state, state))
     message["Date"] = formatdate(localtime=False)
@@ -58,7 +61,26 @@ def _subject(connection: Connection, what: str) -> str:
     return f"[Crosswalk] {' '.join(connection.title.split())}: {what}"
 
 
-def _goal_lines(goal: dict[str, Any]) -> list[str]:
+def _moment(iso: str | None, zone: str) -> str:
+    """A moment of the store (UTC) as people of the connection's zone read it."""
+    if not iso:
+        return "unknown"
+    return f"{datetime.fromisoformat(iso).astimezone(ZoneInfo(zone)):%Y-%m-%d %H:%M:%S} ({zone})"
+
+
+def _set_aside(goal: dict[str, Any]) -> bool:
+    counts = (goal.get("result") or {}).get("counts") or {}
+    return any(counts.get(key) for key in ("quarantined", "linked_quarantined", "invalid_values", "files_rejected"))
+
+
+def message_of(error: dict[str, Any], connection: str, goal: str) -> str:
+    """A stored error without its place, for texts whose heading names connection and goal already."""
+    text = str(error.get("message", ""))
+    return text.removeprefix(f'Connection "{connection}", goal "{goal}"').lstrip(":, ")
+
+
+def goal_lines(goal: dict[str, Any], connection: str) -> list[str]:
+    """What became of one goal of a run: state, counts, reason, error, the first warnings."""
     result = goal.get("result") or {}
     counts = result.get("counts") or {}
     lines = [f"Goal {goal['goal']}: {STATE_TEXT.get(goal['state'], goal['state'])}"]
@@ -72,9 +94,9 @@ def _goal_lines(goal: dict[str, Any]) -> list[str]:
     if result.get("reason"):
         lines.append(f"  {result['reason']}")
     if result.get("error"):
-        lines.append(f"  Error [{result['error']['code']}]: {result['error']['message']}")
-    lines += [f"  Warning: {warning}" for warning in (result.get("warnings") or [])[:5]]
-    return [*lines, ""]
+        error = result["error"]
+        lines += f"  Error [{error['code']}]: {message_of(error, connection, goal['goal'])}".splitlines()
+    return [*lines, *(f"  Warning: {warning}" for warning in (result.get("warnings") or [])[:5])]
 
 
 def alert_message(connection: Connection, name: str) -> EmailMessage:

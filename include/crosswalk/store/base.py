@@ -162,7 +162,7 @@ class Store(Protocol):
         """Record a goal's state and result (counts, warnings, errors, timings); the last call wins."""
 
     def run(self, run_id: str) -> dict[str, Any] | None:
-        """One run with its goals, as plain data; None when unknown."""
+        """One run with its goals in the order they ended, as plain data; None when unknown."""
 
     def runs(self, connection: str | None = None, limit: int = 50) -> list[dict[str, Any]]:
         """Runs, newest first, with their goals."""

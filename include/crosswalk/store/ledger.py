@@ -28,7 +28,7 @@ _RUN = pa.schema(
         ("finished_at", INT),
     ]
 )
-_GOAL_RUN = pa.schema([("run_id", TEXT), ("goal", TEXT), ("state", TEXT), ("result", TEXT), ("saved_at", INT)])
+_GOAL_RUN = pa.schema([("run_id", TEXT), ("goal", TEXT), ("state", TEXT), ("result", TEXT)])
 _LEASE = pa.schema([("run_id", TEXT), ("fencing", INT), ("left_ms", INT), ("expires_at", INT)])
 _GOAL = pa.schema(
     [
@@ -87,28 +87,28 @@ class Ledger:
         self._db.in_transaction(work)
 
     def run(self, run_id: str) -> dict[str, Any] | None:
-        """One run with its goals."""
+        """One run with its goals, in the order they were last saved."""
         found = self._db.query(f"SELECT {_RUN_COLUMNS} FROM run WHERE run_id = $1", (run_id,), _RUN)
         if not found:
             return None
         goals = self._db.query(
-            "SELECT run_id, goal, state, result, saved_at FROM goal_run WHERE run_id = $1 "
-            f"ORDER BY saved_at, goal LIMIT {_NO_LIMIT}",
+            "SELECT run_id, goal, state, result FROM goal_run WHERE run_id = $1 "
+            f"ORDER BY place, goal LIMIT {_NO_LIMIT}",
             (run_id,),
             _GOAL_RUN,
         )
         return _with_goals(found, goals)[0]
 
     def runs(self, connection: str | None = None, limit: int = 50) -> list[dict[str, Any]]:
-        """Runs, newest first, with their goals."""
+        """Runs, newest first, with their goals in the order they were last saved."""
         chosen = "WHERE connection = $1 " if connection else ""
         chosen += f"ORDER BY started_at DESC, run_id DESC LIMIT {int(limit)}"
         parameters = (connection,) if connection else ()
         found = self._db.query(f"SELECT {_RUN_COLUMNS} FROM run {chosen}", parameters, _RUN)
         goals = self._db.query(
-            "SELECT g.run_id, g.goal, g.state, g.result, g.saved_at FROM goal_run g "
+            "SELECT g.run_id, g.goal, g.state, g.result FROM goal_run g "
             f"JOIN (SELECT run_id FROM run {chosen}) r ON r.run_id = g.run_id "
-            f"ORDER BY g.saved_at, g.goal LIMIT {_NO_LIMIT}",
+            f"ORDER BY g.place, g.goal LIMIT {_NO_LIMIT}",
             parameters,
             _GOAL_RUN,
         )
@@ -238,9 +238,12 @@ class Ledger:
         )
 
     def _write_goal_run(self, run_id: str, goal: str, state: str, result: dict[str, Any]) -> None:
+        """A goal that is saved again ends again: it moves behind the others."""
         self._db.query(
-            "INSERT INTO goal_run (run_id, goal, state, result, saved_at) VALUES ($1, $2, $3, $4, {now}) "
-            "ON CONFLICT (run_id, goal) DO UPDATE SET state = excluded.state, result = excluded.result RETURNING 1",
+            "INSERT INTO goal_run (run_id, goal, place, state, result) VALUES ($1, $2, "
+            "(SELECT coalesce(max(place), 0) + 1 FROM goal_run WHERE run_id = $1), $3, $4) "
+            "ON CONFLICT (run_id, goal) DO UPDATE "
+            "SET place = excluded.place, state = excluded.state, result = excluded.result RETURNING 1",
             (run_id, goal, state, json.dumps(result, ensure_ascii=False)),
             _ONE,
         )

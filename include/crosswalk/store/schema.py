@@ -12,6 +12,7 @@ Why it is shaped like this:
   one profile's history is one look-up per batch.
 - ``profile_identifier`` is its own unique index; the other direction (identifiers of a profile) is in the document.
 - A lease's row is never deleted, so its fencing number only grows.
+- ``goal_run.place`` counts the saves of a run, for a clock cannot tell two within one millisecond apart.
 """
 
 from __future__ import annotations
@@ -78,9 +79,9 @@ MIGRATIONS: list[list[str]] = [
         """CREATE TABLE goal_run (
             run_id {text} NOT NULL,
             goal {text} NOT NULL,
+            place BIGINT NOT NULL,
             state {text} NOT NULL,
             result {text} NOT NULL,
-            saved_at BIGINT NOT NULL,
             PRIMARY KEY (run_id, goal)
         )""",
         """CREATE TABLE report_claim (

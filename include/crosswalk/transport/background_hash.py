@@ -1,58 +1,73 @@
-"""SHA-256 beside the work: on machines without special instructions it takes as long as the transfer itself."""
+"""SHA-256 of a file while it is moved: another thread reads behind, in pieces large enough to leave the mover alone.
+
+Reading again what has just passed is cheap, for the system still holds it in memory; handing over every block is not,
+for each time the two threads wait for each other.
+"""
 
 from __future__ import annotations
 
+import errno
 import hashlib
-from collections import deque
+import os
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import BinaryIO
 
-_AT_ONCE = 64 * 1024
-_MOST_WAITING = 64
+_PIECE = 2 * 1024 * 1024
 
 
 class BackgroundSha256:
-    """A hash that another thread computes, in the order of the updates; at most 64 pieces wait.
+    """The hash of a file's first bytes; a file of less than one piece never sees the other thread.
 
     Example:
-        >>> digest = BackgroundSha256()
-        >>> digest.update(b"abc")
-        >>> digest.hexdigest()[:8]
-        'ba7816bf'
+        >>> with Path("data.csv").open("rb") as file:
+        ...     digest = BackgroundSha256(file)
+        ...     digest.extend(3)
+        ...     digest.hexdigest()[:8]
     """
 
-    def __init__(self) -> None:
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
         self._hash = hashlib.sha256()
         self._worker: ThreadPoolExecutor | None = None
-        self._waiting: deque[Future[None]] = deque()
-        self._given_up = False
+        self._last: Future[None] | None = None
+        self._end = 0
+        self._asked = 0
+        self._taken = 0
+        self._closed = False
 
-    def update(self, data: bytes) -> None:
-        """Take further bytes; waits when the other thread is far behind."""
-        if self._worker is None:
-            if len(data) < _AT_ONCE:
-                self._hash.update(data)
-                return
-            self._worker = ThreadPoolExecutor(1, thread_name_prefix="sha256")
-        if len(self._waiting) >= _MOST_WAITING:
-            self._waiting.popleft().result()
-        self._waiting.append(self._worker.submit(self._hash.update, data))
+    def extend(self, end: int) -> None:
+        """The file's bytes up to ``end`` are there and belong to the hash; never waits."""
+        self._end = end
+        if end - self._asked >= _PIECE:
+            if self._worker is None:
+                self._worker = ThreadPoolExecutor(1, thread_name_prefix="sha256")
+            self._asked = end
+            self._last = self._worker.submit(self._take, end)
 
     def hexdigest(self) -> str:
-        """The digest of everything so far.
+        """The digest of everything so far; waits for the other thread.
 
         Raises:
             RuntimeError: ``close`` gave bytes up, so the digest would be of something else.
+            OSError: the file cannot be read, or is shorter than was said.
         """
-        if self._given_up:
+        if self._last is not None and not self._closed:
+            self._last.result()
+        self._take(self._end)
+        if self._taken < self._end:
             raise RuntimeError("The hash was closed before all of its bytes were taken in.")
-        while self._waiting:
-            self._waiting.popleft().result()
         return self._hash.hexdigest()
 
+    def _take(self, end: int) -> None:
+        while self._taken < end and not self._closed:
+            piece = os.pread(self._file.fileno(), min(_PIECE, end - self._taken), self._taken)
+            if not piece:
+                raise OSError(errno.EIO, f"the file ends after {self._taken} of {end} bytes")
+            self._hash.update(piece)
+            self._taken += len(piece)
+
     def close(self) -> None:
-        """End the thread; what waits is given up."""
+        """End the thread, before the file is closed; what is not taken in yet is given up."""
+        self._closed = True
         if self._worker is not None:
-            self._given_up = bool(self._waiting)
-            self._worker.shutdown(wait=False, cancel_futures=True)
-            self._worker = None
-            self._waiting.clear()
+            self._worker.shutdown(cancel_futures=True)

@@ -13,12 +13,13 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from crosswalk.core.errors import ConfigError, CrosswalkError, RetryableError
 from crosswalk.transport.background_hash import BackgroundSha256
+from crosswalk.transport.background_sync import BackgroundSync
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _LONGEST_STEM = 160
@@ -35,7 +36,7 @@ def version_of(path: str, size: int, modified: int) -> str:
 
 
 class PartFile:
-    """The partial file behind one final name; use ``open`` and then ``publish`` or ``close``.
+    """The partial file behind one final name; use ``open``, ``publish`` when it is whole, and ``close`` in any case.
 
     Attributes:
         path: the partial file.
@@ -47,7 +48,8 @@ class PartFile:
         self.path = path
         self.have = 0
         self._handle = handle
-        self._sha256 = BackgroundSha256()
+        self._sha256 = BackgroundSha256(handle)
+        self._sync = BackgroundSync(handle)
 
     @classmethod
     def open(cls, final: Path, version: str, *, resume: bool) -> PartFile:
@@ -64,26 +66,16 @@ class PartFile:
             handle = _lock(path)
             if handle is None:
                 path = final.with_name(f"{stem}.{version}-{secrets.token_hex(4)}.part")
-                handle = path.open("x+b")
+                handle = path.open("x+b", buffering=0)
                 fcntl.flock(handle, fcntl.LOCK_EX)
             part = cls(final, path, handle)
             _remove_others(final.parent, stem, path)
             if resume:
-                part._read_back()
+                part.have = handle.seek(0, os.SEEK_END)
+                part._sha256.extend(part.have)
             else:
                 part.restart()
             return part
-
-    def _read_back(self) -> None:
-        self._handle.seek(0)
-        while chunk := self._handle.read(1 << 20):
-            self._sha256.update(chunk)
-            self.have += len(chunk)
-
-    @property
-    def sha256(self) -> str:
-        """SHA-256 of what is in the file, in hexadecimal."""
-        return self._sha256.hexdigest()
 
     def restart(self) -> None:
         """Forget what is in the file."""
@@ -91,14 +83,11 @@ class PartFile:
         self._handle.truncate()
         self.have = 0
         self._sha256.close()
-        self._sha256 = BackgroundSha256()
+        self._sha256 = BackgroundSha256(self._handle)
 
     def peek(self, offset: int, size: int) -> bytes:
         """Bytes that are already in the file."""
-        self._handle.seek(offset)
-        data = self._handle.read(size)
-        self._handle.seek(self.have)
-        return data
+        return os.pread(self._handle.fileno(), size, offset)
 
     def write(self, chunk: bytes) -> None:
         """Append bytes.
@@ -106,26 +95,38 @@ class PartFile:
         Raises:
             RetryableError: the disk is full; the partial file is removed, so as not to hold the last of the space.
         """
+        rest = memoryview(chunk)
         try:
-            self._handle.write(chunk)
+            while rest:
+                rest = rest[self._handle.write(rest) :]
         except OSError as error:
             if error.errno in _FULL:
                 self.discard()
             raise local_error(error, self.final.parent) from error
-        self._sha256.update(chunk)
         self.have += len(chunk)
+        self._sha256.extend(self.have)
+        with self._trusted():
+            self._sync.extend(self.have)
 
-    def flush(self) -> None:
-        """Bring everything to the disk."""
-        with local_errors(self.final.parent):
-            self._handle.flush()
-            os.fsync(self._handle.fileno())
+    def settle(self) -> str:
+        """Bring everything to the disk; returns the SHA-256 of what is in the file, in hexadecimal."""
+        with self._trusted():
+            self._sync.finish()
+            return self._sha256.hexdigest()
+
+    @contextmanager
+    def _trusted(self) -> Iterator[None]:
+        """After bytes were lost on their way to the disk, the partial file must not be continued: it is removed."""
+        try:
+            yield
+        except OSError as error:
+            self.discard()
+            raise local_error(error, self.final.parent) from error
 
     def publish(self) -> None:
         """Give the file its final name; from here on it counts as whole."""
         with local_errors(self.final.parent):
             self.path.replace(self.final)
-            self._handle.close()
             folder = os.open(self.final.parent, os.O_RDONLY)
             try:
                 os.fsync(folder)
@@ -133,16 +134,18 @@ class PartFile:
                 os.close(folder)
 
     def close(self) -> None:
-        """Leave the partial file for a later try."""
+        """Let go of the file; one that was not published stays for a later try."""
         self._sha256.close()
-        try:
+        with self._trusted():
+            self._sync.close()
+        with local_errors(self.final.parent):
             self._handle.close()
-        except OSError as error:
-            raise local_error(error, self.final.parent) from error
 
     def discard(self) -> None:
         """Remove the partial file."""
         self._sha256.close()
+        with suppress(OSError):
+            self._sync.close()
         self.path.unlink(missing_ok=True)
         try:
             self._handle.close()
@@ -154,7 +157,7 @@ class PartFile:
 def _lock(path: Path) -> BinaryIO | None:
     """Open and lock a partial file; None while another process has it."""
     while True:
-        handle = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b")
+        handle = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b", buffering=0)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # Between open and lock its writer may have published or removed it; then it is no longer this name's.

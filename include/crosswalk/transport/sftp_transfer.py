@@ -29,6 +29,7 @@ _SAFE_BLOCK = 32 * 1024
 _UNSTATED = 16 * 1024
 _BYTES_UNDER_WAY = 8 * 1024 * 1024
 _OVERLAP = 64 * 1024
+_SIGN_OF_LIFE_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -120,8 +121,7 @@ class Downloader:
                 self._check_space(part, version[0])
                 await self._copy(file, part, version[0])
                 await self._compare(file, part, remote, version)
-                sha256 = part.sha256
-                part.flush()
+                sha256 = await self._settle(part)
                 part.publish()
             finally:
                 part.close()
@@ -157,6 +157,17 @@ class Downloader:
         async for chunk in read_in_order(file, part.have, size, self._block):
             part.write(chunk)
             self._progressed()
+
+    async def _settle(self, part: PartFile) -> str:
+        """Bring the file to the disk and end its hash; nobody waits for the server meanwhile, so this is no hang."""
+        work = asyncio.ensure_future(asyncio.to_thread(part.settle))
+        try:
+            while not work.done():
+                await asyncio.wait({work}, timeout=_SIGN_OF_LIFE_SECONDS)
+                self._progressed()
+            return work.result()
+        finally:
+            work.cancel()
 
     async def _compare(
         self, file: asyncssh.SFTPClientFile, part: PartFile, remote: str, version: tuple[int, int]
@@ -194,7 +205,7 @@ class Uploader:
         folder, name = posixpath.split(remote)
         temporary = posixpath.join(folder, f".{name[:100]}.{secrets.token_hex(6)}.part")
         try:
-            size, sha256 = await self._send(local, temporary, BackgroundSha256() if read_back else None)
+            size, sha256 = await self._send(local, temporary, read_back=read_back)
             await self._compare(temporary, size, sha256)
             await self._publish(temporary, remote, overwrite)
         except BaseException:
@@ -205,30 +216,30 @@ class Uploader:
             raise
         return size
 
-    async def _send(self, local: Path, temporary: str, sha256: BackgroundSha256 | None) -> tuple[int, str | None]:
+    async def _send(self, local: Path, temporary: str, *, read_back: bool) -> tuple[int, str | None]:
         size = 0
         waiting: deque[asyncio.Task[int]] = deque()
         ahead = max(2, _BYTES_UNDER_WAY // self._block)
-        try:
-            with local.open("rb") as source:
+        with local.open("rb") as source:
+            sha256 = BackgroundSha256(source)
+            try:
                 async with self._client.open(temporary, "xb", block_size=0) as file:
                     while chunk := source.read(self._block):
                         if len(waiting) >= ahead:
                             await waiting.popleft()
                             self._progressed()
                         waiting.append(asyncio.ensure_future(file.write(chunk, size)))
-                        if sha256 is not None:
-                            sha256.update(chunk)
                         size += len(chunk)
+                        if read_back:
+                            sha256.extend(size)
                     while waiting:
                         await waiting.popleft()
                         self._progressed()
                     with suppress(asyncssh.SFTPOpUnsupported):
                         await file.fsync()
-            return size, sha256.hexdigest() if sha256 is not None else None
-        finally:
-            await _drop(list(waiting))
-            if sha256 is not None:
+                return size, await asyncio.to_thread(sha256.hexdigest) if read_back else None
+            finally:
+                await _drop(list(waiting))
                 sha256.close()
 
     async def _compare(self, temporary: str, size: int, sha256: str | None) -> None:

@@ -54,6 +54,10 @@ class Page:
                     raise RuntimeError(f"{method}: {message['error']['message']}")
                 return dict(message["result"])
 
+    def resize(self, width: int, height: int) -> None:
+        """Give the page another size."""
+        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+
     def sign_in(self, url: str, token: str) -> None:
         """Set the cookie that Airflow's own log-in form sets."""
         self.call("Network.setCookie", name="_token", value=token, url=url, path="/")
@@ -81,16 +85,19 @@ class Page:
                 raise TimeoutError(f'"{expect}" did not appear; the page shows:\n{self.text()[:2000]}')
             time.sleep(0.2)
 
-    def click(self, text: str) -> None:
-        """Click the button, link or tab that shows a text."""
+    def click(self, text: str, timeout: float = 60) -> None:
+        """Click the button, link or tab that shows a text, once it is there."""
         script = (
             "(() => { const all = [...document.querySelectorAll('button, a, [role=tab], summary')];"
             f" const one = all.find(e => e.innerText.trim() === {json.dumps(text)}"
             f" || e.getAttribute('aria-label') === {json.dumps(text)});"
             " if (!one) return false; one.click(); return true; })()"
         )
-        if not self.evaluate(script):
-            raise LookupError(f'nothing to click shows "{text}"')
+        deadline = time.monotonic() + timeout
+        while not self.evaluate(script):
+            if time.monotonic() > deadline:
+                raise LookupError(f'nothing to click shows "{text}"')
+            time.sleep(0.2)
 
     def picture(self, path: Path, settle_seconds: float = 1.5) -> Path:
         """Save what is visible as PNG, after animations have ended."""
@@ -119,9 +126,7 @@ def open_browser(width: int = 1440, height: int = 900) -> Iterator[Page]:
             tab = next(item for item in json.load(answer) if item["type"] == "page")
         with connect(tab["webSocketDebuggerUrl"], max_size=None) as socket:
             page = Page(socket)
-            page.call(
-                "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False
-            )
+            page.resize(width, height)
             yield page
     finally:
         process.terminate()

@@ -18,6 +18,9 @@ from urllib.parse import quote
 from tests.simulators.airflow_api import AirflowApi
 from tests.system.airflow.browser import Page, open_browser
 
+# Where Airflow's page keeps the widths of its two halves: room for the grid's last run.
+GRID_AND_LOG = {"details-panel,main-panel": {"expandToSizes": {}, "layout": [25, 75]}}
+
 
 def newest_run(airflow: AirflowApi, dag_id: str, state: str) -> str | None:
     """Id of the newest run in a state."""
@@ -35,23 +38,31 @@ def take(airflow: AirflowApi, page: Page, dag_id: str, folder: Path) -> list[str
     """Take all pictures; returns the names of those that could not be taken."""
     dag = airflow.call("GET", f"/dags/{quote(dag_id)}")
     base, missing = f"{airflow.url}/dags/{quote(dag_id)}", []
+    page.resize(1440, 460)
     page.open(f"{airflow.url}/dags", dag["dag_display_name"])
     page.picture(folder / "airflow-dags.png")
     good, bad = newest_run(airflow, dag_id, "success"), newest_run(airflow, dag_id, "failed")
     if good:
-        page.evaluate("localStorage.setItem('default_dag_view', JSON.stringify('graph'))")
+        page.resize(1440, 620)
+        page.evaluate(f"localStorage.setItem('default_dag_view', '{json.dumps('graph')}')")
         page.open(f"{base}/runs/{quote(good)}", "authenticate")
         page.click("Expand all task groups")
+        page.click("Collapse Details Panel")
         page.picture(folder / "airflow-graph.png", settle_seconds=3)
     else:
         missing.append("airflow-graph.png: no run ended well")
+    page.evaluate(f"localStorage.setItem('default_dag_view', '{json.dumps('grid')}')")
+    page.resize(1440, 1240)
     page.open(base, dag["dag_display_name"])
     page.click("Trigger")
     page.wait_for("Mode")
     page.picture(folder / "airflow-trigger-form.png")
     if bad:
         task = failed_task(airflow, dag_id, bad)
+        page.resize(1440, 700)
+        page.evaluate(f"localStorage.setItem('react-resizable-panels:grid-ltr', '{json.dumps(GRID_AND_LOG)}')")
         page.open(f"{base}/runs/{quote(bad)}/tasks/{quote(task)}", "troubleshooting")
+        page.evaluate("document.querySelectorAll('details[open]').forEach(part => { part.open = false })")
         page.picture(folder / "airflow-failed-run.png")
     else:
         missing.append("airflow-failed-run.png: no run failed")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from .conftest import PASSWORD, PERSON, Installation, as_text
@@ -49,6 +47,9 @@ def test_a_plan_writes_nothing_and_the_form_limits_what_can_be_asked(installatio
     assert (stored["mode"], stored["state"]) == ("plan", "planned")
     assert installation.profile("plan@example.org") is None
     assert file.exists()
+    log = installation.airflow.task_log(dag_id, run["dag_run_id"], "report")
+    assert "Goal orders: planned; nothing was written" in log
+    assert "rows read 1, created 1" in log
     for wrong in ({"mode": "delete"}, {"goals": ["nobody"]}, {"limit": 0}):
         with pytest.raises(ApiError, match="400"):
             installation.airflow.trigger(dag_id, wrong)
@@ -68,7 +69,7 @@ def test_a_wrong_password_fails_once_with_a_cause_a_remedy_and_one_mail(installa
     assert "docs/troubleshooting.md#" in log
     assert "crosswalk/steps/" not in log  # the message is the whole story
     assert PASSWORD not in log
-    mails = installation.mails.wait_for(before + 1)[before:]
+    mails = installation.mails.wait_for(before + 1, timeout_seconds=60)[before:]
     assert len(mails) == 1
     assert "Orders of wrong" in mails[0].subject
     assert run["dag_run_id"] in mails[0].text
@@ -162,8 +163,12 @@ def test_a_removed_file_removes_its_dag(installation: Installation) -> None:
     dag_id = installation.add("gone")
     assert dag_id in installation.airflow.dag_ids()
     (installation.connections / "gone.yaml").unlink()
-    installation.airflow.parse_again("sftp__warm")
-    installation.airflow.wait_for(lambda: dag_id not in installation.airflow.dag_ids())
+
+    def is_gone() -> bool:
+        installation.airflow.parse_again("sftp__warm")  # a DAG is stale when its file was read again without it
+        return dag_id not in installation.airflow.dag_ids()
+
+    installation.airflow.wait_for(is_gone, message="removing the DAG", pause=1)
 
 
 def test_the_dag_list_shows_title_owner_labels_and_schedule(installation: Installation) -> None:
@@ -194,7 +199,10 @@ def test_secrets_and_personal_values_are_nowhere_in_logs_xcoms_and_mails(install
     for task in installation.airflow.tasks(dag_id, run["dag_run_id"]).values():
         assert task["rendered_fields"] == {}
     handed_on = as_text(installation.airflow.xcoms(dag_id, run["dag_run_id"]))
-    time.sleep(0.2)  # the last lines of the log
+    installation.airflow.wait_for(
+        lambda: "Pushing xcom" in installation.airflow.task_log(dag_id, run["dag_run_id"], "report"),
+        message="the last lines of the log",
+    )
     logs = [path for path in installation.airflow.home.rglob("*.log") if path.is_file()]
     assert len(logs) > 20
     for planted in (PASSWORD, PERSON):

@@ -244,7 +244,7 @@ def test_tasks_carry_no_copy_of_the_params(folder: Path, write: Write) -> None:
     dag = only_dag(folder)
     assert all(not task.params for task in dag.tasks)
     serialised = json.dumps(DagSerialization.to_dict(dag))
-    assert serialised.count("Plans only: at most") == 1
+    assert serialised.count("Only with mode Plan: at most") == 1
 
 
 def test_the_same_files_give_the_same_dags_and_survive_serialisation(folder: Path, write: Write) -> None:

@@ -18,7 +18,8 @@ def test_the_page_shows_schedule_system_owner_goals_and_the_file(write: Write) -
     assert "every 15 minutes" in page
     assert "`webshop_sftp`" in page
     assert "ops@example.org" in page
-    assert "| orders | import | on |" in page
+    assert "| orders | import | on | " in page
+    assert "/in/orders" in page
     assert loaded.text.strip() in page
     assert "Errors" not in page
     assert "Warnings" not in page

@@ -8,6 +8,8 @@ from io import StringIO
 from demo.tables import Screen, adds_up, buckets
 from rich.console import Console
 
+from crosswalk.config.tenant import Property, Tenant
+
 COUNTS = {
     "rows_read": 100,
     "filtered": 10,
@@ -64,3 +66,23 @@ def test_a_mail_is_shown_with_its_subject_and_text() -> None:
     assert isinstance(file, StringIO)
     assert "Subject: [Crosswalk] Shop: failed" in file.getvalue()
     assert "Goal orders: failed" in file.getvalue()
+
+
+def test_a_profile_is_shown_with_names_dates_and_currencies() -> None:
+    properties = {
+        "shop_last_order": Property(name="Last order", type="datetime"),
+        "shop_revenue": Property(type="currency", currency="EUR"),
+    }
+    document = {
+        "properties": {"shop_last_order": ["1793623407000"], "shop_revenue": ["169.58"], "refused_objectives": ["n"]}
+    }
+    screen = Screen(Console(file=StringIO(), width=140))
+    screen.profile(document, Tenant(properties=properties))
+    file = screen.console.file
+    assert isinstance(file, StringIO)
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in file.getvalue().splitlines() if "│" in line]
+    assert rows == [
+        ["refused objectives", "n"],
+        ["Last order", "2026-11-02 14:03:27 UTC"],
+        ["shop_revenue", "169.58 EUR"],
+    ]

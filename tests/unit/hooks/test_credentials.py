@@ -149,6 +149,26 @@ def test_an_airflow_configuration_without_back_end_changes_nothing(monkeypatch: 
     assert resolve("shop_sftp").host == "sftp.example.org"
 
 
+@pytest.mark.parametrize(("backend", "host"), [("some.Backend", "vault.example.org"), ("", "sftp.example.org")])
+def test_a_task_takes_the_settings_that_airflow_has_read(
+    monkeypatch: pytest.MonkeyPatch, home: Path, backend: str, host: str
+) -> None:
+    from airflow.sdk.configuration import conf
+    from airflow.sdk.execution_time import task_runner
+
+    given(monkeypatch, FIELDS)
+    (home / "airflow.cfg").write_text("this file is not read again")
+    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", object(), raising=False)
+    monkeypatch.setattr(
+        conf, "get", lambda section, key, **_: backend if (section, key) == ("secrets", "backend") else ""
+    )
+    vault = SimpleNamespace(host="vault.example.org", port=None, login="v", password=None, extra="{}")
+    monkeypatch.setattr(credentials, "_airflow_connection", lambda conn_id: vault)
+    monkeypatch.setattr(credentials, "_tell_masker", lambda details: None)
+
+    assert resolve("shop_sftp").host == host
+
+
 class AirflowNotFoundException(Exception):  # noqa: N818 - named as Airflow's
     """What Airflow raises outside a task."""
 

@@ -62,6 +62,24 @@ def test_a_failed_goal_fails_the_run_with_its_own_message(fake_steps: Steps, con
     assert announced(task, context) == []
 
 
+def test_the_log_says_what_became_of_each_goal_also_of_a_plan(
+    fake_steps: Steps, context: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    context["params"]["mode"] = "plan"
+    counts = {"rows_read": 1200, "created": 1100, "excluded": {"no_consent": 100}}
+    fake_steps.goals = [{"goal": "orders", "state": "planned", "result": {"counts": counts}}]
+    fake_steps.answers["report"] = StepResult(reason="planned", summary={"orders": "planned", "mail": "not wanted"})
+    report().execute(context)
+    logged = capsys.readouterr().out
+    for line in (
+        "Goal orders: planned",
+        "rows read 1,200, created 1,100",
+        "excluded: 100 no_consent",
+        "Mail: not wanted",
+    ):
+        assert line in logged
+
+
 @pytest.mark.parametrize("state", ["failed", "upstream_failed"])
 def test_a_task_that_failed_without_a_trace_fails_the_run_too(
     state: str, fake_steps: Steps, context: dict[str, Any]

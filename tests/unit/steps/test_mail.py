@@ -9,7 +9,7 @@ import pytest
 from crosswalk.config.connection import Connection
 from crosswalk.connectors.base import ConnectionDetails
 from crosswalk.core.errors import ConfigError, RetryableError
-from crosswalk.steps.mail import alert_message, run_message, send
+from crosswalk.steps.mail import alert_message, message_of, run_message, send
 
 CONNECTION = Connection.model_validate(
     {
@@ -59,6 +59,20 @@ def test_the_mail_names_connection_goal_counts_error_and_the_run() -> None:
         "https://airflow.example.org/dags/x/runs/y",
     ):
         assert part in text
+
+
+def test_times_are_those_of_the_connection_and_errors_do_not_repeat_their_place() -> None:
+    connection = CONNECTION.model_copy(update={"timezone": "Europe/Brussels"})
+    message = 'Connection "webshop", goal "orders": The files cannot be joined.\n  no column "id"'
+    error = {"code": "missing_column", "message": message}
+    goal = {"goal": "orders", "state": "failed", "result": {"counts": {"files_read": 1}, "error": error}}
+    text = run_message(connection, "webshop", {**RUN, "goals": [goal]}, "failed", None).get_content()
+    assert "Started:    2026-01-01 01:00:00 (Europe/Brussels)" in text
+    assert '  Error [missing_column]: The files cannot be joined.\n  no column "id"\n' in text
+    assert "crosswalk rejects" not in text  # nothing was set aside
+    assert message_of({"message": 'Connection "webshop", goal "orders", file a line 3: No.'}, "webshop", "orders") == (
+        "file a line 3: No."
+    )
 
 
 def test_a_title_with_a_line_break_cannot_add_headers() -> None:

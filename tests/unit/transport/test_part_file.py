@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from crosswalk.core.errors import ConfigError, RetryableError
-from crosswalk.transport import part_file
+from crosswalk.transport import background_sync, part_file
 from crosswalk.transport.part_file import PartFile, version_of
 
 DATA = random.Random(3).randbytes(300_000)
@@ -24,11 +24,11 @@ def names(folder: Path) -> list[str]:
 def test_the_final_name_appears_only_at_the_end(tmp_path: Path) -> None:
     part = PartFile.open(tmp_path / "a.csv", "v1", resume=True)
     part.write(DATA)
-    part.flush()
+    assert part.settle() == hashlib.sha256(DATA).hexdigest()
     assert names(tmp_path) == ["a.csv.v1.part"]
-    assert part.sha256 == hashlib.sha256(DATA).hexdigest()
 
     part.publish()
+    part.close()
 
     assert names(tmp_path) == ["a.csv"]
     assert (tmp_path / "a.csv").read_bytes() == DATA
@@ -43,10 +43,11 @@ def test_a_partial_file_of_the_same_version_is_resumed(tmp_path: Path) -> None:
     assert second.have == 100_000
     assert second.peek(99_990, 20) == DATA[99_990:100_000]
     second.write(DATA[100_000:])
+    assert second.settle() == hashlib.sha256(DATA).hexdigest()
     second.publish()
+    second.close()
 
     assert (tmp_path / "a.csv").read_bytes() == DATA
-    assert second.sha256 == hashlib.sha256(DATA).hexdigest()
 
 
 @pytest.mark.parametrize(("version", "resume"), [("v2", True), ("v1", False)])
@@ -140,6 +141,36 @@ def test_a_really_full_file_system_is_named() -> None:
         with pytest.raises(RetryableError) as caught:
             part.write(DATA)
     assert caught.value.code == "disk_full"
+
+
+def lose(*_: object) -> None:
+    """What the system says when bytes did not reach the disk; it says so once."""
+    raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+def test_bytes_that_the_disk_lost_at_the_end_are_not_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "fsync", lose)
+    part = PartFile.open(tmp_path / "a.csv", "v1", resume=True)
+    part.write(DATA)
+
+    with pytest.raises(RetryableError) as caught:
+        part.settle()
+
+    assert caught.value.code == "local_disk"
+    part.close()
+    assert names(tmp_path) == []
+
+
+def test_bytes_that_the_disk_lost_midway_are_not_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(background_sync, "_EVERY", 100_000)
+    monkeypatch.setattr(os, "fdatasync", lose)
+    part = PartFile.open(tmp_path / "a.csv", "v1", resume=True)
+    part.write(DATA)
+
+    with pytest.raises(RetryableError):
+        part.close()  # as after a cut: nobody asks for more
+
+    assert names(tmp_path) == []
 
 
 def test_a_folder_that_cannot_be_written_is_a_setting_to_correct(tmp_path: Path) -> None:
