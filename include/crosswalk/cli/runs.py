@@ -148,6 +148,7 @@ def _runs(options: argparse.Namespace, output: Output) -> int:
         output.json(documents)
         return 0
     columns = ["run", "connection", "mode", "state", "started", "rows read", "created", "updated", "set aside"]
+    columns.append("exported")
     output.table("", columns, [_run_line(document) for document in documents])
     return 0
 
@@ -159,7 +160,8 @@ def _run_line(document: dict[str, Any]) -> list[Any]:
     rows = sum(sum((goal["counts"].get("quarantined") or {}).values()) for goal in document["goals"])
     started = str(document["started_at"] or "")[:19]
     head = [document["run_id"], document["connection"], document["mode"], document["state"], started]
-    return [*head, total("rows_read"), total("created"), total("updated"), rows + total("invalid_values")]
+    counts = [total("rows_read"), total("created"), total("updated"), rows + total("invalid_values")]
+    return [*head, *counts, total("exported")]
 
 
 def _rejects(options: argparse.Namespace, output: Output) -> int:
