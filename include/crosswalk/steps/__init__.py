@@ -187,7 +187,7 @@ def _take_counts(context: RunContext, kept: dict[str, Any], step: str, goal: str
     elif step == "finish":
         kept.setdefault("counts", {}).update(result.summary)
     elif step in ("select", "render", "export") and result.summary:
-        kept["counts"] = dict(result.summary)
+        kept["counts"] = {**kept.get("counts", {}), **result.summary}
     elif step in ("scan", "join") and result.summary:
         kept["counts"] = {**kept.get("counts", {}), **{k: v for k, v in result.summary.items() if isinstance(v, int)}}
 
