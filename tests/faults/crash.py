@@ -31,6 +31,8 @@ STEP_PARTS = {
     "crosswalk.steps.process": ("process_rows",),
     "crosswalk.steps.link": ("link_rows", "write_parquet"),
     "crosswalk.steps.map": ("compute_plan", "write_parquet"),
+    "crosswalk.steps.select": ("select_profiles",),
+    "crosswalk.steps.render": ("render_file",),
 }
 
 
@@ -68,9 +70,11 @@ class Seams:
             loaded = importlib.import_module(module)
             for name in names:
                 setattr(loaded, name, self.around(f"{module.rpartition('.')[2]}.{name}", getattr(loaded, name)))
-        for name in ("check", "list_files", "stable_files", "fetch", "mark_done"):
+        offered = ("check", "list_files", "stable_files", "fetch", "mark_done")
+        for name in (*offered, "list_folder", "deliver", "has_delivered"):
             setattr(connector, name, self.around(f"source.{name}", getattr(connector, name)))
         Path.replace = self.around("file.replace", Path.replace)  # type: ignore[method-assign]
+        Path.rename = self.around("file.rename", Path.rename)  # type: ignore[method-assign]
         os.fsync = self.around("file.fsync", os.fsync)
         self._install_store()
 

@@ -29,6 +29,21 @@ QUERIES = {
         "ORDER BY run_id, goal, file, line, field, reason"
     ),
 }
+EXPORT_QUERIES = {
+    "sent": (
+        "SELECT o.goal_id, o.batch_no, o.counts, f.size FROM outbox o JOIN outbox_file f ON f.outbox_no = o.outbox_no "
+        "WHERE o.state = 'sent' ORDER BY o.outbox_no"
+    ),
+    "open": "SELECT count(*) FROM outbox WHERE state NOT IN ('sent', 'failed')",
+    "cursors": "SELECT goal_id, batch_no, config_hash FROM export_cursor ORDER BY 1",
+    "exported": (
+        "SELECT e.goal_id, e.profile_id FROM exported_profile e JOIN outbox o ON o.outbox_no = e.outbox_no "
+        "AND o.state = 'sent' ORDER BY 1, 2"
+    ),
+    "not_sent": (
+        "SELECT count(*) FROM exported_profile e JOIN outbox o ON o.outbox_no = e.outbox_no AND o.state <> 'sent'"
+    ),
+}
 HELD_LEASES = "SELECT count(*) FROM lease WHERE run_id IS NOT NULL"
 
 
@@ -54,6 +69,11 @@ def _plain(value: Any) -> Any:
 def dump(uri: str) -> dict[str, list[list[Any]]]:
     """Every table that a run's result consists of."""
     return {name: _fetch(uri, query) for name, query in QUERIES.items()}
+
+
+def dump_exports(uri: str) -> dict[str, list[list[Any]]]:
+    """What the store knows of exports; the names of files differ with the time of a run."""
+    return {name: _fetch(uri, query) for name, query in EXPORT_QUERIES.items()}
 
 
 def held_leases(uri: str) -> int:

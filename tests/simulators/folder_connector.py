@@ -15,7 +15,7 @@ import re2
 
 from crosswalk.config.connection import SourceFile
 from crosswalk.connectors.base import Fetched, Look, RemoteFile, Right
-from crosswalk.core.errors import SourceChangedError
+from crosswalk.core.errors import ConfigError, SourceChangedError
 
 
 class FolderConnector:
@@ -79,6 +79,27 @@ class FolderConnector:
     def archive(self, file: RemoteFile | str, folder: str) -> str:
         self._local(folder).mkdir(parents=True, exist_ok=True)
         return self._move(file, folder)
+
+    def list_folder(self, folder: str) -> list[RemoteFile]:
+        local = self._local(folder)
+        names = sorted(path.name for path in local.iterdir() if path.is_file()) if local.is_dir() else []
+        return [self._file(f"{folder.rstrip('/')}/{name}") for name in names if not name.startswith(".")]
+
+    def deliver(self, local: Path, path: str, *, replace: bool) -> None:
+        self.diary.append(("deliver", path))
+        target = self._local(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_name(f".{target.name}.part")
+        shutil.copyfile(local, temporary)
+        if target.exists() and not replace:
+            raise ConfigError("The name is taken.", code="name_taken", file=path)
+        temporary.rename(target)
+
+    def has_delivered(self, path: str, size: int, sha256: str, work: Path) -> bool:
+        self.diary.append(("has_delivered", path))
+        target = self._local(path)
+        target.with_name(f".{target.name}.part").unlink(missing_ok=True)
+        return target.exists() and hashlib.sha256(target.read_bytes()).hexdigest() == sha256
 
     def _move(self, file: RemoteFile | str, folder: str | None) -> str:
         path = file if isinstance(file, str) else file.path

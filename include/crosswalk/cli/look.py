@@ -31,7 +31,9 @@ def add_commands(commands: Any) -> None:
     add_connection_argument(command, optional=True)
     command.add_argument("--offline", action="store_true", help="without contacting anything")
     command.set_defaults(run=_check)
-    command = commands.add_parser("scan", help="the source files and which of them a run would read")
+    command = commands.add_parser(
+        "scan", help="the source files and which of them a run would read, and what lies in the folders of exports"
+    )
     add_connection_argument(command)
     command.set_defaults(run=_scan)
     command = commands.add_parser("preview", help="columns, first rows and dates of a source file, as a run reads them")
@@ -126,6 +128,7 @@ def _show_check(output: Output, findings: list[Finding], links: dict[str, list[d
 
 
 def _scan(options: argparse.Namespace, output: Output) -> int:
+    from crosswalk.steps.inspect import look_at_folders
     from crosswalk.steps.scan import look_at_files
 
     with opened(options, output, mode="plan") as context:
@@ -135,6 +138,7 @@ def _scan(options: argparse.Namespace, output: Output) -> int:
             if goal.enabled
             for look in look_at_files(context, goal)
         ]
+        looks += look_at_folders(context)
     if output.as_json:
         output.json(looks)
         return 0
@@ -216,16 +220,20 @@ def _status(options: argparse.Namespace, output: Output) -> int:
             document["arrows"],
             document["in"],
             short_number(document["unique_profiles"].get("in", 0)),
+            document["out"],
+            short_number(document["unique_profiles"].get("out", 0)),
             document["last_run_state"] or "never run",
             str(document["last_good_run_at"] or "")[:19],
         ]
         for document in documents
     ]
-    columns = ["connection", "title", "arrows", "import", "profiles imported", "last run", "last good run"]
+    columns = ["connection", "title", "arrows", "import", "profiles imported", "export", "profiles exported"]
+    columns += ["last run", "last good run"]
     output.table("", columns, rows)
     if options.connection:
         for document in documents:
             output.text(f"Unique profiles imported: {document['unique_profiles'].get('in', 0):,}")
+            output.text(f"Unique profiles exported: {document['unique_profiles'].get('out', 0):,}")
     return 0
 
 

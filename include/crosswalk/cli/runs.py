@@ -71,9 +71,14 @@ def _run(options: argparse.Namespace, output: Output) -> int:
     if not document["goals"] and run.get("state") == "failed":
         document["error"] = next((item["result"].get("error") for item in run.get("goals", []) if item["result"]), None)
     output.run_result(document, timings(run))
-    if options.mode == "plan" and document["state"] in ("planned", "held"):
+    if options.mode == "plan" and any(_keeps_plan(goal) for goal in document["goals"]):
         output.text(f"Nothing was written. To write exactly this plan: crosswalk apply {document['run_id']}")
     return exit_code(run)
+
+
+def _keeps_plan(goal: dict[str, Any]) -> bool:
+    """Whether ``apply`` can write the plan. An export is not kept: consent counts at the moment of sending."""
+    return goal["state"] in ("planned", "held") and "exported" not in goal["counts"]
 
 
 def exit_code(run: dict[str, Any]) -> int:
@@ -93,11 +98,11 @@ def _apply(options: argparse.Namespace, output: Output) -> int:
         raise ConfigError(
             f'There is no run "{options.run_id}".', remedy="crosswalk runs lists them.", code="unknown_run"
         )
-    waiting = [item["goal"] for item in run["goals"] if item["state"] in ("planned", "held")]
+    waiting = [goal["goal"] for goal in run_document(run)["goals"] if _keeps_plan(goal)]
     if not waiting:
         raise ConfigError(
             f"Run {options.run_id} keeps no plan (state {run['state']}).",
-            remedy="Make one with crosswalk plan.",
+            remedy="Make one with crosswalk plan; exports are sent by crosswalk run.",
             code="no_plan",
         )
     options.connection = run["connection"]
@@ -148,6 +153,7 @@ def _runs(options: argparse.Namespace, output: Output) -> int:
         output.json(documents)
         return 0
     columns = ["run", "connection", "mode", "state", "started", "rows read", "created", "updated", "set aside"]
+    columns.append("exported")
     output.table("", columns, [_run_line(document) for document in documents])
     return 0
 
@@ -159,7 +165,8 @@ def _run_line(document: dict[str, Any]) -> list[Any]:
     rows = sum(sum((goal["counts"].get("quarantined") or {}).values()) for goal in document["goals"])
     started = str(document["started_at"] or "")[:19]
     head = [document["run_id"], document["connection"], document["mode"], document["state"], started]
-    return [*head, total("rows_read"), total("created"), total("updated"), rows + total("invalid_values")]
+    counts = [total("rows_read"), total("created"), total("updated"), rows + total("invalid_values")]
+    return [*head, *counts, total("exported")]
 
 
 def _rejects(options: argparse.Namespace, output: Output) -> int:

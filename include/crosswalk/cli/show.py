@@ -23,6 +23,10 @@ COUNT_LABELS = (
     ("files_skipped", "files skipped"),
     ("files_rejected", "files rejected"),
     ("files_marked_done", "files marked done"),
+    ("available", "profiles available"),
+    ("exported", "profiles exported"),
+    ("files_written", "files written"),
+    ("replaced_characters", "characters replaced"),
 )
 COUNTS_BY_NAME = (
     ("excluded", "excluded"),

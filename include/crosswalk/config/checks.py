@@ -163,7 +163,7 @@ def _check_goals(report: Report, processors: Collection[str] | None) -> None:
         _check_goal(report, goal, index, processors)
     if not any(goal.enabled for goal in goals):
         report.add("warning", "no_goal_enabled", "All goals are switched off, so a run does nothing.", "goals")
-    for index, key in not_available(report.loaded.model):
+    for index, key in not_available(report.loaded.model, report.tenant):
         message = f"Goal {goals[index].name}: `{key}` is not available yet; leave it out for now."
         report.add("error", "goal_not_available", message, "goals", index, key)
 

@@ -13,6 +13,7 @@ from crosswalk.config.tenant import ALL_PROFILES
 from crosswalk.core.names import display
 
 _HANDLED = (".part", ".done")
+MOST_SEPARATOR_BYTES = 4
 
 
 class ExportProfilesCheck(GoalCheck):
@@ -29,6 +30,9 @@ class ExportProfilesCheck(GoalCheck):
         settings = self.goal.format
         given = {key: None for key in type(settings).model_fields if (key, settings.date) != ("date", EPOCH_MS)}
         self._check_dialect(settings, ("format",), given)
+        if len(settings.separator.encode()) > MOST_SEPARATOR_BYTES:
+            message = f"the separator of an exported file has at most {MOST_SEPARATOR_BYTES} bytes in UTF-8"
+            self._add("error", "separator_too_long", message, "format", "separator")
         for index, column in enumerate(self.goal.columns):
             self._check_column(column, ("columns", index))
         self._check_headers()

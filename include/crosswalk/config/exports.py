@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import builtins
 from datetime import datetime
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
 from crosswalk.config.formats import ExportFormat
 from crosswalk.config.goals import Direction, GoalKind
 from crosswalk.config.model import Model, Name
+
+if TYPE_CHECKING:
+    from crosswalk.config.tenant import Tenant
 
 COLUMN_KINDS = (
     "profile_id",
@@ -218,3 +221,12 @@ class ExportProfiles(Model):
     def is_incremental(self) -> bool:
         """Whether only profiles are exported that changed since the last good run."""
         return self.file_name.custom is None if self.incremental is None else self.incremental
+
+
+def shown_segments(goal: ExportProfiles, tenant: Tenant) -> list[str]:
+    """The segments that the columns of a goal show, in the order they are named first."""
+    shown: list[str] = []
+    for column in goal.columns:
+        if column.segments is not None:
+            shown += list(tenant.segments) if column.segments == "all" else column.segments
+    return list(dict.fromkeys(shown))

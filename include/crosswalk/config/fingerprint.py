@@ -8,6 +8,7 @@ from typing import Any
 
 from crosswalk.config.connection import Connection, ExportProfiles, Goal, ImportGoal, ImportGroups, ImportProfiles
 from crosswalk.config.event_types import EventField, EventType, ItemField
+from crosswalk.config.exports import shown_segments
 from crosswalk.config.segments import (
     GroupCondition,
     PropertyCondition,
@@ -95,7 +96,7 @@ def _export_content(connection: Connection, goal: ExportProfiles, tenant: Tenant
     events = goal.events
     types = [] if events is None else tenant.event_types if events.types == "all" else events.types
     properties = {column.property for column in goal.columns if column.property}
-    shown = _shown_segments(goal, tenant)
+    shown = set(shown_segments(goal, tenant))
     return {
         "segment": goal.segment,
         "columns": [{**column.model_dump(), "as_": column.header} for column in goal.columns],
@@ -121,14 +122,6 @@ def _names(shown: set[str], tenant: Tenant) -> dict[str, str | None]:
     """What is written instead of ids."""
     segments = {name: segment.name for name, segment in tenant.segments.items() if name in shown}
     return segments | {f"objective/{name}": objective.name for name, objective in tenant.objectives.items()}
-
-
-def _shown_segments(goal: ExportProfiles, tenant: Tenant) -> set[str]:
-    shown: set[str] = set()
-    for column in goal.columns:
-        if column.segments is not None:
-            shown |= set(tenant.segments if column.segments == "all" else column.segments)
-    return shown
 
 
 def _segments(wanted: set[str], tenant: Tenant) -> dict[str, Any]:

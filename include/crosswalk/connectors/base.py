@@ -106,6 +106,15 @@ class Connector(Protocol):
     def archive(self, file: RemoteFile | str, folder: str) -> str:
         """Move a file into a folder of the source; returns the new path."""
 
+    def list_folder(self, folder: str) -> list[RemoteFile]:
+        """The files of a folder by name, but those under way; none when there is no such folder."""
+
+    def deliver(self, local: Path, path: str, *, replace: bool) -> None:
+        """Put a file there so that nobody sees it before it is whole; its folder is made when it is missing."""
+
+    def has_delivered(self, path: str, size: int, sha256: str, work: Path) -> bool:
+        """Whether that very file lies there; what a delivery that was cut off left beside it is removed."""
+
 
 def local_name(remote: RemoteFile) -> str:
     """A local file name for a remote file: cannot leave its folder, is unique by the whole path, keeps the ending."""

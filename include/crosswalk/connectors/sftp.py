@@ -15,11 +15,12 @@ from typing import Self
 import re2
 
 from crosswalk.config.connection import ExportProfiles, Goal, ImportGoal, SourceFile
-from crosswalk.connectors.base import ConnectionDetails, Fetched, Look, RemoteFile, Right
+from crosswalk.connectors.base import ConnectionDetails, Fetched, Look, RemoteFile, Right, local_name
 from crosswalk.core.errors import ConfigError, CrosswalkError, RetryableError, SourceChangedError
 from crosswalk.core.names import display
 from crosswalk.transport import sftp_errors
 from crosswalk.transport.sftp import SftpSession
+from crosswalk.transport.sftp_transfer import is_leftover
 
 DONE = ".done"
 _HANDLED = re.compile(r"\.done(\.\d+)?\Z")
@@ -252,6 +253,67 @@ class SftpConnector:
                 file=display(path),
             )
         raise sftp_errors.vanished(self.details, path)
+
+    # -- delivering
+
+    def list_folder(self, folder: str) -> list[RemoteFile]:
+        """The regular files of a folder by name, but hidden ones and those under way.
+
+        Raises:
+            ConfigError: there is no right to list it.
+        """
+        return sorted(
+            (file for file in self._entries(folder) if file.is_regular and not file.name.startswith(".")),
+            key=lambda file: file.name,
+        )
+
+    def _entries(self, folder: str) -> list[RemoteFile]:
+        try:
+            return self.session.list(folder)
+        except ConfigError as error:
+            if error.code != "no_such_path":
+                raise
+            return []
+
+    def deliver(self, local: Path, path: str, *, replace: bool) -> None:
+        """Put a file there whole, under a temporary name first; the folders above it are made when missing.
+
+        Raises:
+            ConfigError: no right to write there, or the name is taken and not to be replaced.
+            RetryableError: the connection was lost, or what arrived is not what was sent.
+        """
+        self._make_folder(posixpath.dirname(path))
+        self.session.upload(local, path, overwrite=replace)
+
+    def _make_folder(self, folder: str) -> None:
+        if folder in ("", "/", ".") or self.session.exists(folder):
+            return
+        self._make_folder(posixpath.dirname(folder))
+        self.session.mkdir(folder)
+
+    def has_delivered(self, path: str, size: int, sha256: str, work: Path) -> bool:
+        """Whether the file lies there with this size and content.
+
+        Args:
+            path: where it should be.
+            size: bytes.
+            sha256: of its content.
+            work: a local folder to compare in.
+        """
+        folder, name = posixpath.split(path)
+        found = None
+        for entry in self._entries(folder):
+            if is_leftover(entry.name, name):
+                self.session.remove(entry.path)
+            elif entry.name == name and entry.is_regular:
+                found = entry
+        if found is None or found.size != size:
+            return False
+        local = work / local_name(found)
+        try:
+            return self.fetch(found, local).sha256 == sha256
+        finally:
+            local.unlink(missing_ok=True)
 
 
 def folder_of(source: SourceFile) -> str:

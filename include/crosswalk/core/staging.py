@@ -94,6 +94,10 @@ class GoalFolder:
             permission_level.
         plan: folder of *map*: profiles, identifiers, row_state, consent, quarantine Parquet and ``plan.json``.
         quarantine: folder of one Parquet per step with what that step set aside.
+        selection: JSON: what *select* decided for an export: counts and how far the change log was read.
+        selected: Parquet of every profile's outcome, with the cells of those that are exported.
+        rendered: JSON: name, size and hash of the exported file.
+        outgoing: the exported file as it is sent.
         temporary: scratch space for the engine's spilling.
     """
 
@@ -110,6 +114,10 @@ class GoalFolder:
         self.profiles = path / "profiles.parquet"
         self.plan = path / "plan"
         self.quarantine = path / "quarantine"
+        self.selection = path / "selection.json"
+        self.selected = path / "selected.parquet"
+        self.rendered = path / "rendered.json"
+        self.outgoing = path / "outgoing"
         self.temporary = path / "tmp"
 
     @property

@@ -345,16 +345,6 @@ def datetime_text(cell: Node, pattern: str | None, zone: str) -> Node:
     )
 
 
-def split_values(cell: Node, separator: str) -> Node:
-    """A clean cell's parts: trimmed, without empty ones; [] for an empty cell, NULL stays NULL."""
-    return sql(
-        "list_filter(list_transform(string_split($cell, $separator), LAMBDA part : $clean), LAMBDA part : part <> '')",
-        cell=cell,
-        separator=text(separator),
-        clean=clean(sql("part")),
-    )
-
-
 def distinct_values(values: Node) -> Node:
     """The list without repeats, keeping the order of first occurrence."""
     return sql(

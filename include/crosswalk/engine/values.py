@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from crosswalk.config.connection import FieldMapping, Format, ImportGoal
 from crosswalk.config.tenant import NUMERIC_TYPES, Property
 from crosswalk.engine import functions
+from crosswalk.engine.multi_value import split_values
 from crosswalk.engine.template import Node, name, sql, text
 
 Column = Callable[[str], Node]
@@ -140,10 +141,10 @@ class ValueReader:
     def parts(self, cell: Node) -> Node:
         """The texts of a cell with several values; NULL when it is absent."""
         if not self.nested:
-            return functions.split_values(cell, self.separator or "")
+            return split_values(cell, self.separator or "")
         cleaned = sql("list_transform($cell, LAMBDA part : $clean)", cell=cell, clean=functions.clean(sql("part")))
         if self.separator is not None:
-            split = functions.split_values(sql("part"), self.separator)
+            split = split_values(sql("part"), self.separator)
             cleaned = sql("flatten(list_transform($cell, LAMBDA part : $split))", cell=cell, split=split)
         return sql("list_filter($cleaned, LAMBDA part : part <> '')", cleaned=cleaned)
 

@@ -186,7 +186,9 @@ def _take_counts(context: RunContext, kept: dict[str, Any], step: str, goal: str
         kept["counts"] = {}  # another run wrote the same; its counts stand there
     elif step == "finish":
         kept.setdefault("counts", {}).update(result.summary)
-    elif step in ("scan", "join", "select", "render", "export") and result.summary:
+    elif step in ("select", "render", "export") and result.summary:
+        kept["counts"] = {**kept.get("counts", {}), **result.summary}
+    elif step in ("scan", "join") and result.summary:
         kept["counts"] = {**kept.get("counts", {}), **{k: v for k, v in result.summary.items() if isinstance(v, int)}}
 
 

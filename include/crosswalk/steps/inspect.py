@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crosswalk.config.connection import AnyImport, ImportGoal, SourceFile
+from crosswalk.config.connection import AnyImport, ExportProfiles, ImportGoal, SourceFile
 from crosswalk.connectors.base import local_name
 from crosswalk.core.errors import ConfigError, CrosswalkError, Finding
 from crosswalk.core.staging import GoalFolder, read_json
@@ -195,6 +196,26 @@ def _export(session: Session, query: str, target: Path) -> int:
     session.execute(f"COPY ({query}) TO {literal(target)} (FORMAT csv, HEADER true)")
     row = session.fetchone()
     return int(row[0]) if row else 0
+
+
+def look_at_folders(context: RunContext) -> list[dict[str, Any]]:
+    """What lies in the folders that the export goals write to, in the shape of ``scan.look_at_files`` (row S-66)."""
+    goals = [goal for goal in context.connection.goals if isinstance(goal, ExportProfiles) and goal.enabled]
+    if not goals:
+        return []
+    with context.connector() as connector:
+        return [
+            {
+                "goal": goal.name,
+                "role": "destination",
+                "path": file.path,
+                "size": file.size,
+                "time": datetime.fromtimestamp(file.modified, UTC).isoformat(timespec="seconds"),
+                "look": "there",
+            }
+            for goal in goals
+            for file in connector.list_folder(goal.directory.rstrip("/") or "/")
+        ]
 
 
 def check_online(

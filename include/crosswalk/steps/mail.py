@@ -84,7 +84,8 @@ def goal_lines(goal: dict[str, Any], connection: str) -> list[str]:
     result = goal.get("result") or {}
     counts = result.get("counts") or {}
     lines = [f"Goal {goal['goal']}: {STATE_TEXT.get(goal['state'], goal['state'])}"]
-    keys = ("rows_read", "created", "updated", "unchanged", "unchanged_rows_skipped", "filtered", "invalid_values")
+    imported = ("rows_read", "created", "updated", "unchanged", "unchanged_rows_skipped", "filtered", "invalid_values")
+    keys = (*imported, "available", "exported", "replaced_characters")
     shown = [f"{key.replace('_', ' ')} {counts[key]:,}" for key in keys if counts.get(key)]
     if shown:
         lines.append("  " + ", ".join(shown))

@@ -8,6 +8,8 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
+from crosswalk.store.export_base import ExportStore
+
 MATCH_SCHEMA = pa.schema([("property_id", pa.string()), ("value", pa.string())])
 MATCHED_SCHEMA = pa.schema([("property_id", pa.string()), ("value", pa.string()), ("profile_id", pa.string())])
 PROFILE_SCHEMA = pa.schema(
@@ -140,7 +142,7 @@ class Moved:
     reasons: dict[str, int]
 
 
-class Store(Protocol):
+class Store(ExportStore, Protocol):
     """The profile store. One instance per thread; safe for many processes."""
 
     uri: str

@@ -106,4 +106,10 @@ class Profiles:
             (connection,),
             _COUNT,
         )
-        return {"in": int(found[0]["count"]), "out": 0}
+        sent = self._db.query(
+            "SELECT count(DISTINCT e.profile_id) AS count FROM goal g JOIN exported_profile e ON e.goal_id = g.goal_id "
+            "JOIN outbox o ON o.outbox_no = e.outbox_no AND o.state = 'sent' WHERE g.connection = $1",
+            (connection,),
+            _COUNT,
+        )
+        return {"in": int(found[0]["count"]), "out": int(sent[0]["count"])}

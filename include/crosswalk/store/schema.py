@@ -13,6 +13,8 @@ Why it is shaped like this:
 - ``profile_identifier`` is its own unique index; the other direction (identifiers of a profile) is in the document.
 - A lease's row is never deleted, so its fencing number only grows.
 - ``goal_run.place`` counts the saves of a run, for a clock cannot tell two within one millisecond apart.
+- Batches are numbered in the order they commit (``Backend.serialise``), so the number of the last one is a position in
+  the change log: what an export with that cursor has not seen has a higher number.
 """
 
 from __future__ import annotations
@@ -146,6 +148,38 @@ MIGRATIONS: list[list[str]] = [
             raw {text}
         )""",
         "CREATE INDEX quarantine_by_run ON quarantine (run_id, goal)",
+        """CREATE TABLE export_cursor (
+            goal_id BIGINT PRIMARY KEY,
+            batch_no BIGINT NOT NULL,
+            read_at BIGINT NOT NULL,
+            config_hash {text} NOT NULL
+        )""",
+        """CREATE TABLE outbox (
+            outbox_no {serial} PRIMARY KEY,
+            run_id {text} NOT NULL,
+            goal_id BIGINT NOT NULL,
+            state {text} NOT NULL,
+            batch_no BIGINT NOT NULL,
+            read_at BIGINT NOT NULL,
+            config_hash {text} NOT NULL,
+            counts {text} NOT NULL,
+            planned_at BIGINT NOT NULL,
+            changed_at BIGINT NOT NULL
+        )""",
+        "CREATE INDEX outbox_by_goal ON outbox (goal_id, state)",
+        """CREATE TABLE outbox_file (
+            outbox_no BIGINT NOT NULL,
+            path {text} NOT NULL,
+            size BIGINT NOT NULL,
+            sha256 {text} NOT NULL,
+            PRIMARY KEY (outbox_no, path)
+        )""",
+        """CREATE TABLE exported_profile (
+            goal_id BIGINT NOT NULL,
+            profile_id {text} NOT NULL,
+            outbox_no BIGINT NOT NULL,
+            PRIMARY KEY (goal_id, profile_id)
+        ) {keyed}""",
     ],
 ]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import posixpath
+import re
 import secrets
 import shutil
 import stat
@@ -30,6 +31,7 @@ _UNSTATED = 16 * 1024
 _BYTES_UNDER_WAY = 8 * 1024 * 1024
 _OVERLAP = 64 * 1024
 _SIGN_OF_LIFE_SECONDS = 0.2
+_TOKEN_BYTES = 6
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,11 @@ async def _drop(tasks: list[asyncio.Task]) -> None:
         task.cancel()
     if tasks:
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def is_leftover(found: str, name: str) -> bool:
+    """Whether a name is the temporary one of an upload of ``name``, which a cut left behind."""
+    return re.fullmatch(rf"\.{re.escape(name[:100])}\.[0-9a-f]{{{2 * _TOKEN_BYTES}}}\.part", found) is not None
 
 
 class Downloader:
@@ -203,7 +210,7 @@ class Uploader:
     async def run(self, local: Path, remote: str, *, read_back: bool, overwrite: bool) -> int:
         """Send ``local`` to ``remote``."""
         folder, name = posixpath.split(remote)
-        temporary = posixpath.join(folder, f".{name[:100]}.{secrets.token_hex(6)}.part")
+        temporary = posixpath.join(folder, f".{name[:100]}.{secrets.token_hex(_TOKEN_BYTES)}.part")
         try:
             size, sha256 = await self._send(local, temporary, read_back=read_back)
             await self._compare(temporary, size, sha256)
