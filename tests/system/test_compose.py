@@ -246,15 +246,15 @@ def _check_store(database: postgres.PostgresServer, values: dict[str, str]) -> N
     from crosswalk.store import open_store
 
     address = f"127.0.0.1:{database.port}"
-    os.environ["CROSSWALK_ALLOW_UNSAFE_STORE"] = "1"
-    store = open_store(f"postgresql://crosswalk:{values['CROSSWALK_DB_PASSWORD']}@{address}/crosswalk")
-    try:
-        found: dict[str, Any] | None = store.find_profile("email", "ann@example.org")
-        assert found is not None
-        assert found["properties"]["revenue"] == ["10.50"]
-    finally:
-        store.close()
-        del os.environ["CROSSWALK_ALLOW_UNSAFE_STORE"]
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("CROSSWALK_ALLOW_UNSAFE_STORE", "1")
+        store = open_store(f"postgresql://crosswalk:{values['CROSSWALK_DB_PASSWORD']}@{address}/crosswalk")
+        try:
+            found: dict[str, Any] | None = store.find_profile("email", "ann@example.org")
+            assert found is not None
+            assert found["properties"]["revenue"] == ["10.50"]
+        finally:
+            store.close()
     psql = shutil.which("psql", path=programs())
     assert psql
     foreign = f"postgresql://airflow:{values['AIRFLOW_DB_PASSWORD']}@{address}/crosswalk"

@@ -83,6 +83,6 @@ def test_a_profile_is_shown_with_names_dates_and_currencies() -> None:
     rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in file.getvalue().splitlines() if "│" in line]
     assert rows == [
         ["refused objectives", "n"],
-        ["Last order", "2026-11-02 14:03:27 UTC"],
+        ["Last order", "2026-11-02 12:43:27 UTC"],
         ["shop_revenue", "169.58 EUR"],
     ]
