@@ -6,7 +6,7 @@ import re
 import traceback
 from pathlib import Path
 
-from crosswalk.config.connection import Goal, slug
+from crosswalk.config.connection import ExportProfiles, Goal, slug
 from crosswalk.config.loader import LoadedConnection
 from crosswalk.config.schedule import plan_schedule
 from crosswalk.core.errors import ConfigError, CrosswalkError, Finding
@@ -32,7 +32,7 @@ def document(loaded: LoadedConnection, findings: list[Finding]) -> str:
     """The text of the DAG's page: what runs when, what is wrong or noteworthy, and the file itself."""
     connection = loaded.model
     goals = [
-        (goal.name, DIRECTIONS[goal.direction], "on" if goal.enabled else "off", _plain(_reads(goal)))
+        (goal.name, DIRECTIONS[goal.direction], "on" if goal.enabled else "off", _plain(_files_of(goal)))
         for goal in connection.goals
     ]
     return "\n\n".join(
@@ -65,7 +65,10 @@ def _facts(loaded: LoadedConnection) -> list[tuple[str, ...]]:
     return facts
 
 
-def _reads(goal: Goal) -> str:
+def _files_of(goal: Goal) -> str:
+    """What an import reads, and where an export writes the profiles of its segment."""
+    if isinstance(goal, ExportProfiles):
+        return f"{goal.segment} to {goal.directory}"
     return ", ".join(f"{file.path}{file.regex or ''}" for file in goal.files)
 
 
