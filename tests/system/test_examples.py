@@ -38,7 +38,8 @@ def run_example(
 
     def lay_out(example: Path) -> Command:
         inside = server.root / "in"
-        shutil.rmtree(inside, ignore_errors=True)
+        for folder in (inside, server.root / "out"):
+            shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(example / "files", inside)
         monkeypatch.setenv("AIRFLOW_CONN_EXAMPLE_SFTP", server.connection_json())
         monkeypatch.setenv("CROSSWALK_STORE", f"sqlite:///{tmp_path / 'store.db'}")
@@ -60,8 +61,17 @@ def missing_from(expected: dict[str, Any], counts: dict[str, Any]) -> dict[str, 
     return {key: counts.get(key) for key, value in expected.items() if counts.get(key) != value}
 
 
+def delivered(root: Path, pattern: str) -> list[str]:
+    """The lines of the one file of that name in ``/out``, sorted, without the profile ids in the first column."""
+    (path,) = (root / "out").glob(pattern)
+    header, *lines = [line.partition(";")[2] for line in path.read_text(encoding="utf-8").splitlines()]
+    return [header, *sorted(lines)]
+
+
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
-def test_an_example_does_what_it_says(example: Path, run_example: Callable[[Path], Command]) -> None:
+def test_an_example_does_what_it_says(
+    example: Path, run_example: Callable[[Path], Command], server: sftp_server.SftpServer
+) -> None:
     crosswalk = run_example(example)
     expected = json.loads((example / "expected.json").read_text(encoding="utf-8"))
     code, findings = crosswalk("check", "connection")
@@ -80,6 +90,10 @@ def test_an_example_does_what_it_says(example: Path, run_example: Callable[[Path
     for identifier in expected.get("nobody", []):
         code, _ = crosswalk("profile", "show", identifier)
         assert code == 1, f"{identifier} should not exist"
+    for pattern, lines in expected.get("files", {}).items():
+        assert delivered(server.root, pattern) == lines
 
     _, again = crosswalk("run", "connection")
     assert again["state"] == "nothing_new", again
+    for pattern, lines in expected.get("files", {}).items():
+        assert delivered(server.root, pattern) == lines

@@ -19,6 +19,7 @@ from crosswalk.engine.segments import Segments
 from crosswalk.engine.template import Node, any_of, call, name, sql, text
 
 PERSONAL_LEVEL = 2
+DOUBTFUL = "may_need_escapes"
 # What a spreadsheet takes for the begin of a formula.
 _FORMULA = "^[=+\\-@\\t\\r]"
 ISO_UTC = "%Y-%m-%dT%H:%M:%S.%gZ"
@@ -70,7 +71,9 @@ class CellWriter:
         declared = self._tenant.definition(property_id)
         if declared is None:  # nothing holds interactions
             return sql("NULL::VARCHAR")
-        cell = join_values(self._formatted(property_id, declared), self._form.multi_value)
+        visible, formatted = self._visible(property_id), self._formatted(property_id, declared)
+        doubtful = name(DOUBTFUL) if formatted == visible else None
+        cell = join_values(formatted, self._form.multi_value, doubtful)
         return self._guarded(cell) if declared.type in ("text", "email") else cell
 
     def _visible(self, property_id: str) -> Node:

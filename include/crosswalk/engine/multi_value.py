@@ -12,8 +12,30 @@ from crosswalk.engine.template import Node, sql, text
 _SLASHES = "length({item}) - length(rtrim({item}, '\\'))"
 
 
-def join_values(values: Node, separator: str) -> Node:
-    """One text of all values; NULL when there is none."""
+def may_need_escapes(document: Node, separator: str) -> Node:
+    """Whether a value of a document may need a backslash: a look at its JSON text, which costs next to nothing."""
+    return sql(
+        "contains($document, $separator) OR contains($document, '\\')", document=document, separator=text(separator)
+    )
+
+
+def join_values(values: Node, separator: str, doubtful: Node | None = None) -> Node:
+    """One text of all values; NULL when there is none.
+
+    Args:
+        values: a list.
+        separator: stands between them.
+        doubtful: a column that holds ``may_need_escapes`` of the document that the values stand in, as they are.
+    """
+    if doubtful is not None:
+        return sql(
+            "CASE WHEN $doubtful THEN $joined WHEN len($values) < 2 THEN $values[1] "
+            "ELSE array_to_string($values, $separator) END",
+            doubtful=doubtful,
+            joined=join_values(values, separator),
+            values=values,
+            separator=text(separator),
+        )
     escaped = sql(
         "CASE WHEN contains(item, $separator) THEN regexp_replace(item, $pattern, $replacement, 'g') ELSE item END",
         separator=text(separator),

@@ -27,7 +27,8 @@ from crosswalk.config.exports import shown_segments
 from crosswalk.config.tenant import CONSENTED, Tenant
 from crosswalk.core.staging import durable
 from crosswalk.engine import consent
-from crosswalk.engine.export_cells import CellWriter, needed_properties
+from crosswalk.engine.export_cells import DOUBTFUL, CellWriter, needed_properties
+from crosswalk.engine.multi_value import may_need_escapes
 from crosswalk.engine.profile_values import ProfileValues
 from crosswalk.engine.segments import Segments
 from crosswalk.engine.session import BATCH_ROWS, Session, literal
@@ -98,9 +99,10 @@ def selection_query(goal: ExportProfiles, connection: Connection, tenant: Tenant
     )
     columns = _of_exported([name("profile_id"), *cells.cells()])
     return sql(
-        "SELECT outcome, $columns FROM (SELECT *, $outcome AS outcome FROM ($decided))",
+        f"SELECT outcome, $columns FROM (SELECT *, $outcome AS outcome, $doubtful AS {DOUBTFUL} FROM ($decided))",
         columns=[named(column, alias) for column, alias in columns],
         outcome=outcome,
+        doubtful=may_need_escapes(name("properties"), goal.format.multi_value),
         decided=decided,
     )
 
