@@ -12,7 +12,6 @@ from crosswalk.config.connection import Connection, ExportProfiles, Goal, Import
 _NOT_YET: dict[str, Callable[[Goal], bool]] = {
     "import_groups": lambda goal: isinstance(goal, ImportGroups),
     "create_missing_groups": lambda goal: isinstance(goal, ImportProfiles) and goal.create_missing_groups,
-    "events": lambda goal: isinstance(goal, ImportProfiles) and bool(goal.events),
     "export_profiles": lambda goal: isinstance(goal, ExportProfiles),
 }
 

@@ -12,6 +12,9 @@ Why it is shaped like this:
   one profile's history is one look-up per batch.
 - ``profile_identifier`` is its own unique index; the other direction (identifiers of a profile) is in the document.
 - A lease's row is never deleted, so its fencing number only grows.
+- An event names the batch that wrote it last: no batch writes an event twice, so the number is its version too.
+- A purchase outlives its event: what was bought does not change because a profile has room for 250 events. The counts
+  of a product are made anew from its purchases whenever one of them changes, so nothing is ever counted twice.
 """
 
 from __future__ import annotations
@@ -145,6 +148,36 @@ MIGRATIONS: list[list[str]] = [
             raw {text}
         )""",
         "CREATE INDEX quarantine_by_run ON quarantine (run_id, goal)",
+        """CREATE TABLE event (
+            profile_id {text} NOT NULL,
+            type {text} NOT NULL,
+            event_id {text} NOT NULL,
+            date BIGINT NOT NULL,
+            priority BIGINT NOT NULL,
+            expires_at BIGINT,
+            batch_no BIGINT NOT NULL,
+            data {json} NOT NULL,
+            PRIMARY KEY (profile_id, type, event_id)
+        ) {roomy}""",
+        "CREATE INDEX event_by_expiry ON event (expires_at) WHERE expires_at IS NOT NULL",
+        """CREATE TABLE purchase (
+            product_id {text} NOT NULL,
+            profile_id {text} NOT NULL,
+            type {text} NOT NULL,
+            event_id {text} NOT NULL,
+            bought_at BIGINT NOT NULL,
+            items BIGINT NOT NULL,
+            PRIMARY KEY (profile_id, type, event_id, product_id)
+        ) {keyed}""",
+        "CREATE INDEX purchase_by_product ON purchase (product_id, bought_at, items)",
+        """CREATE TABLE product (
+            product_id {text} PRIMARY KEY,
+            name {text},
+            details {json} NOT NULL,
+            described_at BIGINT NOT NULL,
+            bought_count BIGINT,
+            last_bought_at BIGINT
+        ) {roomy}""",
     ],
 ]
 
