@@ -68,6 +68,21 @@ def delivered(root: Path, pattern: str) -> list[str]:
     return [header, *sorted(lines)]
 
 
+def compare_events(crosswalk: Command, expected: dict[str, Any]) -> None:
+    """The events of some profiles, the fields of some events, and the order of the products."""
+    data: dict[str, Any] = {}
+    for identifier, listed in expected.get("events", {}).items():
+        _, profile = crosswalk("profile", "show", identifier)
+        held = profile["events"]
+        assert [[item["type"], item["event_id"], item["date"]] for item in held] == listed, identifier
+        data |= {f"{item['type']} {item['event_id']}": item["data"] for item in held}
+    wanted = expected.get("event_data", {})
+    assert {key: data.get(key) for key in wanted} == wanted
+    for by, listed in expected.get("products", {}).items():
+        _, products = crosswalk("products", "--by", by)
+        assert [item["product_id"] for item in products] == listed, by
+
+
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
 def test_an_example_does_what_it_says(
     example: Path, run_example: Callable[[Path], Command], server: sftp_server.SftpServer
@@ -92,6 +107,7 @@ def test_an_example_does_what_it_says(
         assert code == 1, f"{identifier} should not exist"
     for pattern, lines in expected.get("files", {}).items():
         assert delivered(server.root, pattern) == lines
+    compare_events(crosswalk, expected)
 
     _, again = crosswalk("run", "connection")
     assert again["state"] == "nothing_new", again

@@ -252,11 +252,34 @@ def _profile(options: argparse.Namespace, output: Output) -> int:
         )
     with store() as opened_store:
         profile = opened_store.find_profile(name, normalize_identifier(definition, value))
-    if profile is None:
-        raise CrosswalkError(f"No profile has that {name}.", code="no_profile")
+        if profile is None:
+            raise CrosswalkError(f"No profile has that {name}.", code="no_profile")
+        profile["events"] = opened_store.profile_events(profile["profile_id"])
     if output.as_json:
         output.json(profile)
         return 0
     rows = [[key, " | ".join(values)] for key, values in sorted(profile["properties"].items())]
     output.table(f"Profile {profile['profile_id']} (version {profile['version']})", ["property", "values"], rows)
+    if profile["events"]:
+        listed = [
+            [item["date"][:19], item["type"], item["event_id"], _shown(item["data"])] for item in profile["events"]
+        ]
+        output.table("Latest events", ["date", "type", "id", "fields"], listed)
     return 0
+
+
+def _joined(value: str | list[str]) -> str:
+    return value if isinstance(value, str) else " | ".join(value)
+
+
+def _shown(data: dict[str, Any]) -> str:
+    """The fields of an event in one line."""
+    parts = []
+    for key, value in data.items():
+        items = value if isinstance(value, list) else [value]
+        shown = [
+            "; ".join(f"{k} {_joined(v)}" for k, v in item.items()) if isinstance(item, dict) else item
+            for item in items
+        ]
+        parts.append(f"{key}: {' | '.join(shown)}")
+    return ", ".join(parts)

@@ -19,6 +19,15 @@ COUNT_LABELS = (
     ("applied", "rows applied"),
     ("invalid_values", "invalid values"),
     ("rounded_values", "values rounded"),
+    ("events_created", "events created"),
+    ("events_updated", "events updated"),
+    ("events_unchanged", "events unchanged"),
+    ("events_repeated", "events repeated by a later row"),
+    ("events_not_found", "events not found"),
+    ("events_expired", "events expired"),
+    ("events_dropped", "events dropped for lack of room"),
+    ("events_without_id", "rows without the id of an event"),
+    ("events_rejected", "events rejected"),
     ("files_read", "files read"),
     ("files_skipped", "files skipped"),
     ("files_rejected", "files rejected"),
@@ -32,11 +41,12 @@ COUNTS_BY_NAME = (
     ("excluded", "excluded"),
     ("quarantined", "quarantined"),
     ("invalid_by_reason", "invalid value"),
+    ("events_rejected_by_reason", "event rejected"),
     ("linked_quarantined", "quarantined in a linked file"),
     ("unmatched", "rows without a partner in"),
     ("duplicates", "repeated link values in"),
 )
-SET_ASIDE = ("quarantined", "linked_quarantined", "invalid_values")
+SET_ASIDE = ("quarantined", "linked_quarantined", "invalid_values", "events_rejected")
 
 
 def short_number(number: int) -> str:

@@ -16,7 +16,6 @@ from crosswalk.config.tenant import Tenant
 _NOT_YET: dict[str, Callable[[Goal], bool]] = {
     "import_groups": lambda goal: isinstance(goal, ImportGroups),
     "create_missing_groups": lambda goal: isinstance(goal, ImportProfiles) and goal.create_missing_groups,
-    "events": lambda goal: isinstance(goal, ImportProfiles) and bool(goal.events),
 }
 _NOT_YET_OUT: dict[str, Callable[[ExportProfiles, Tenant], bool]] = {
     "events": lambda goal, tenant: goal.events is not None,

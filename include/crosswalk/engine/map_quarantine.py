@@ -23,7 +23,7 @@ def write_quarantine(task: MapTask) -> None:
             value = sql("left(value, $limit)", limit=number(MAX_RAW))
             fields = text(target.mappings[0].field)
             parts.append(
-                _entry(
+                set_aside(
                     task,
                     sql(
                         "SELECT ord // 1000000 AS row_id, place, value FROM taken WHERE target = $no",
@@ -36,7 +36,7 @@ def write_quarantine(task: MapTask) -> None:
             )
     if task.tables.count("noted"):
         parts.append(
-            _entry(
+            set_aside(
                 task,
                 sql("SELECT NULL::BIGINT AS row_id, place, property_id, reason FROM noted"),
                 field=name("property_id"),
@@ -45,7 +45,7 @@ def write_quarantine(task: MapTask) -> None:
             )
         )
     parts = parts or [
-        _entry(
+        set_aside(
             task,
             sql("SELECT NULL::BIGINT AS row_id, NULL::BIGINT AS place WHERE false"),
             field=text(""),
@@ -56,7 +56,7 @@ def write_quarantine(task: MapTask) -> None:
     write_parquet(task.session, render(union_all(parts)), task.folder.quarantine / "map.parquet")
 
 
-def _entry(task: MapTask, rows: Node, *, field: Node, reason: Node, raw: Node, scope: Node | None = None) -> Node:
+def set_aside(task: MapTask, rows: Node, *, field: Node, reason: Node, raw: Node, scope: Node | None = None) -> Node:
     """QUARANTINE_SCHEMA over rows that have ``row_id`` and ``place``."""
     place = name("place")
     return sql(
@@ -88,7 +88,7 @@ def _refused_values(task: MapTask) -> Node:
         consent_fields,
         moments=False,
     )
-    parts = [_refused_of(mapping) for mapping in mappings]
+    parts = [refused_values_of(mapping, mapping.is_refused) for mapping in mappings]
     for index, column in enumerate(task.goal.consent):
         cell = frame.cell_of(column.field)
         parts.append(
@@ -115,10 +115,11 @@ def _refused_values(task: MapTask) -> Node:
         )
         raw = sql("CASE WHEN is_first THEN whole ELSE $raw END", raw=raw)
         scope = sql("CASE WHEN is_first THEN 'row' ELSE 'value' END")
-    return _entry(task, listed, field=name("field"), reason=name("reason"), raw=raw, scope=scope)
+    return set_aside(task, listed, field=name("field"), reason=name("reason"), raw=raw, scope=scope)
 
 
-def _refused_of(mapping: MappedField) -> Node:
+def refused_values_of(mapping: MappedField, is_refused: Node) -> Node:
+    """The values of a field that do not fit, in the rows of ``bad``: row_id, place, position, field, reason, raw."""
     reader = mapping.reader
     if not reader.many:
         return sql(
@@ -128,7 +129,7 @@ def _refused_of(mapping: MappedField) -> Node:
             field=text(mapping.field),
             problem=reader.problem_of(mapping.cell),
             cell=mapping.cell,
-            refused=mapping.is_refused,
+            refused=is_refused,
         )
     value = reader.number_of(sql("part")) if reader.is_numeric else reader.text_of(sql("part"))
     return sql(
@@ -140,7 +141,7 @@ def _refused_of(mapping: MappedField) -> Node:
         problem=reader.problem_of(name("raw")),
         parts=reader.parts(mapping.cell),
         value=value,
-        refused=mapping.is_refused,
+        refused=is_refused,
     )
 
 

@@ -2,7 +2,7 @@
 
 Order of work: values of unique identifiers that others own (``claims.py``); the first pass over the rows; who may be
 processed (``consent.py``); the second pass; sums of repeated or moved rows (``sums.py``); the documents, bucket by
-bucket (``documents.py``); row state; quarantine; the counts, which must add up.
+bucket (``documents.py``); row state; quarantine; timeline events (``events.py``); the counts, which must add up.
 
 =================== ====== ==========================================================================================
 reason              scope  when
@@ -25,14 +25,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from crosswalk.config.connection import Connection, ImportProfiles
 from crosswalk.config.tenant import Tenant
 from crosswalk.core.errors import FatalError
-from crosswalk.core.staging import GoalFolder, durable
+from crosswalk.core.staging import GoalFolder
 from crosswalk.engine import documents
+from crosswalk.engine.bucket_file import BucketFile
 from crosswalk.engine.claims import find_taken
+from crosswalk.engine.event_task import StoredEvents
+from crosswalk.engine.events import EventPlan, plan_events
 from crosswalk.engine.map_quarantine import noted_problems, refused_sums, rejected_rows, write_quarantine
 from crosswalk.engine.map_task import Lookup, MapTask, find_bad, find_blocked, first_pass, second_pass, value_pass
 from crosswalk.engine.row_states import planned_row_state
@@ -73,6 +74,7 @@ def compute_plan(
     now_ms: int,
     folder: GoalFolder,
     lookup: Lookup,
+    events: StoredEvents | None = None,
     buckets: int | None = None,
     filtered: int = 0,
 ) -> PlanResult:
@@ -87,16 +89,16 @@ def compute_plan(
         goal: the goal.
         connection: its connection: objectives and time zone.
         tenant: the tenant model.
-        now_ms: the clock; no strategy depends on it yet.
+        now_ms: the clock: events that have expired are not stored.
         folder: where to leave the plan.
         lookup: owners of identifier values (MATCH_SCHEMA in, MATCHED_SCHEMA out).
+        events: what the store knows of events; None: nothing.
         buckets: how many; None: as many as the memory asks for. The result does not depend on it.
         filtered: rows that processors left out, passed on to the counts.
 
     Raises:
         FatalError: the rows do not add up (code ``accounting``).
     """
-    del now_ms
     task = MapTask(
         session, rows, sources, links, profiles, goal, connection, tenant, folder, lookup, wanted_buckets=buckets
     )
@@ -113,7 +115,8 @@ def compute_plan(
         figures = _write_documents(task)
         write_parquet(session, render(planned_row_state(task)), folder.plan / "row_state.parquet", quick=True)
         write_quarantine(task)
-        return PlanResult(_counts(task, figures, filtered))
+        planned = plan_events(task, events or StoredEvents(), now_ms) if goal.events else EventPlan()
+        return PlanResult({**_counts(task, figures, filtered), **planned.counts}, planned.warnings)
     finally:
         shutil.rmtree(folder.path / "map_stages", ignore_errors=True)
 
@@ -137,7 +140,9 @@ def _write_documents(task: MapTask) -> dict[str, int]:
     notes = f"INSERT INTO noted {render(noted_problems(task))}", f"INSERT INTO overflow {render(refused_sums(task))}"
     counting = render(documents.bucket_counts(task))
     with ExitStack() as stack:
-        writers = {part: stack.enter_context(_Writer(task, task.folder.plan / f"{part}.parquet")) for part in PARTS}
+        writers = {
+            part: stack.enter_context(BucketFile(task.tables, task.folder.plan / f"{part}.parquet")) for part in PARTS
+        }
         for bucket in range(task.buckets.count):
             documents.look_at(task, bucket)
             task.tables.make("doc", build)
@@ -152,32 +157,6 @@ def _write_documents(task: MapTask) -> dict[str, int]:
         task.tables.drop("doc")
     task.has_overflow = task.tables.count("overflow") > 0
     return figures
-
-
-class _Writer:
-    """A Parquet file that is written bucket by bucket and appears whole."""
-
-    def __init__(self, task: MapTask, path: Path) -> None:
-        self.task, self.path = task, path
-        self.stack = ExitStack()
-        self.file: pq.ParquetWriter | None = None
-
-    def __enter__(self) -> _Writer:
-        self.temporary = self.stack.enter_context(durable(self.path))
-        return self
-
-    def append(self, query: str) -> None:
-        """Add the rows of a query."""
-        reader = self.task.tables.stream(query)
-        if self.file is None:
-            self.file = pq.ParquetWriter(self.temporary, reader.schema, compression="none", use_dictionary=False)
-        for batch in reader:
-            self.file.write_batch(batch)
-
-    def __exit__(self, *error: object) -> None:
-        if self.file is not None:
-            self.file.close()
-        self.stack.__exit__(*error)  # type: ignore[arg-type]
 
 
 def _counts(task: MapTask, figures: dict[str, int], filtered: int) -> dict[str, Any]:

@@ -199,8 +199,8 @@ def _goal_state(step: str, kept: dict[str, Any], result: StepResult, before: str
         return result.state
     if step in ("apply", "finish", "export") and before not in ("failed", "held", "stale"):
         counts = kept.get("counts", {})
-        rejects = counts.get("quarantined") or counts.get("linked_quarantined") or counts.get("invalid_values")
-        return "done_with_rejects" if rejects or counts.get("files_rejected") else "done"
+        kinds = ("quarantined", "linked_quarantined", "invalid_values", "events_rejected", "files_rejected")
+        return "done_with_rejects" if any(counts.get(kind) for kind in kinds) else "done"
     return before if step == "finish" and before else "running"
 
 

@@ -28,8 +28,10 @@ def total_counts(folder: GoalFolder, plan: dict[str, Any], quarantined: list[dic
     rows: dict[str, int] = {}
     linked: dict[str, int] = {}
     values: dict[str, int] = {}
+    events: dict[str, int] = {}
     for item in quarantined:
-        bucket = values if item["scope"] == "value" else rows if item["primary"] else linked
+        kept_apart = {"value": values, "event": events}.get(item["scope"])
+        bucket = kept_apart if kept_apart is not None else rows if item["primary"] else linked
         bucket[item["reason"]] = bucket.get(item["reason"], 0) + item["count"]
     primary_records = sources["rows_read"] + sources["primary_records_quarantined"]
     counts = {
@@ -45,6 +47,7 @@ def total_counts(folder: GoalFolder, plan: dict[str, Any], quarantined: list[dic
         "invalid_values": sum(values.values()),
         "invalid_by_reason": values,
         "linked_quarantined": linked,
+        **_event_counts(plan, events),
         **{key: plan[key] for key in ("rounded_values", "overwritten_profiles", "cleared_values", "touched_existing")},
         **{key: value for key, value in sources.items() if key not in ("rows_read", "primary_records_quarantined")},
     }
@@ -57,3 +60,11 @@ def total_counts(folder: GoalFolder, plan: dict[str, Any], quarantined: list[dic
             code="accounting",
         )
     return counts
+
+
+def _event_counts(plan: dict[str, Any], rejected: dict[str, int]) -> dict[str, Any]:
+    """The counters of events; none for goals without them."""
+    counts = {key: value for key, value in plan.items() if key.startswith("events_")}
+    if not counts:
+        return {}
+    return {**counts, "events_rejected": sum(rejected.values()), "events_rejected_by_reason": rejected}

@@ -15,7 +15,7 @@ from crosswalk.steps.lease import holding
 from crosswalk.steps.link import link
 from crosswalk.steps.map import map_properties
 from crosswalk.steps.result import StepResult
-from crosswalk.store.base import Applied, Batch, FileRecord, Lease, Moved
+from crosswalk.store.base import Applied, Batch, FileRecord, Lease, Moved, Reader
 
 REVISIONS = 3
 
@@ -85,8 +85,15 @@ def _commit(context: RunContext, folder: GoalFolder, lease: Lease) -> Applied | 
             row_state=_reader(session, folder.plan / "row_state.parquet"),
             consent=_reader(session, folder.plan / "consent.parquet"),
             quarantine=_reader(session, folder.plan / "quarantine.parquet"),
+            **_event_readers(session, folder),
         )
         return context.store.apply(batch)
+
+
+def _event_readers(session: Session, folder: GoalFolder) -> dict[str, Reader]:
+    """Readers of what the plan says about events; goals without them have no such files."""
+    parts = {part: folder.plan / f"{part}.parquet" for part in ("events", "purchases", "products")}
+    return {part: _reader(session, path) for part, path in parts.items() if path.exists()}
 
 
 def _reader(session: Session, path: Path) -> Callable[[], pa.RecordBatchReader]:

@@ -27,6 +27,24 @@ STATE_TEXT = {
     "planned": "planned; nothing was written",
     "busy": "another run of this connection was writing",
 }
+_SHOWN = (
+    "rows_read",
+    "created",
+    "updated",
+    "unchanged",
+    "unchanged_rows_skipped",
+    "filtered",
+    "invalid_values",
+    "events_created",
+    "events_updated",
+    "events_unchanged",
+    "events_rejected",
+    "events_dropped",
+    "available",
+    "exported",
+    "replaced_characters",
+)
+_GROUPS = {"events_rejected_by_reason": "events rejected"}
 
 
 def run_message(
@@ -84,14 +102,12 @@ def goal_lines(goal: dict[str, Any], connection: str) -> list[str]:
     result = goal.get("result") or {}
     counts = result.get("counts") or {}
     lines = [f"Goal {goal['goal']}: {STATE_TEXT.get(goal['state'], goal['state'])}"]
-    imported = ("rows_read", "created", "updated", "unchanged", "unchanged_rows_skipped", "filtered", "invalid_values")
-    keys = (*imported, "available", "exported", "replaced_characters")
-    shown = [f"{key.replace('_', ' ')} {counts[key]:,}" for key in keys if counts.get(key)]
+    shown = [f"{key.replace('_', ' ')} {counts[key]:,}" for key in _SHOWN if counts.get(key)]
     if shown:
         lines.append("  " + ", ".join(shown))
-    for group in ("excluded", "quarantined"):
+    for group in ("excluded", "quarantined", "events_rejected_by_reason"):
         for reason, number in sorted((counts.get(group) or {}).items()):
-            lines.append(f"  {group}: {number:,} {reason}")
+            lines.append(f"  {_GROUPS.get(group, group)}: {number:,} {reason}")
     if result.get("reason"):
         lines.append(f"  {result['reason']}")
     if result.get("error"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from crosswalk.core.staging import GoalFolder, read_json, write_json
+from crosswalk.engine.event_task import StoredEvents
 from crosswalk.engine.mapping import compute_plan
 from crosswalk.engine.session import Session, literal, open_session, write_parquet
 from crosswalk.steps.accounting import total_counts
@@ -56,6 +57,7 @@ def _compute(context: RunContext, goal: ImportProfiles, folder: GoalFolder) -> N
             now_ms=int(context.clock() * 1000),
             folder=folder,
             lookup=context.store.match_identifiers,
+            events=StoredEvents(context.store.find_events, context.store.find_crowd, context.store.find_purchases),
         )
         quarantined = _collect_quarantine(session, folder, sources["files"])
     counts = total_counts(folder, result.counts, quarantined)

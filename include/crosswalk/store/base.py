@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import pyarrow as pa
 
@@ -50,8 +50,51 @@ CONSENT_SCHEMA = pa.schema(
         ("line", pa.int64()),
     ]
 )
+EVENT_KEY_SCHEMA = pa.schema([("profile_id", pa.string()), ("type", pa.string()), ("event_id", pa.string())])
+STORED_EVENT_SCHEMA = pa.schema(
+    [
+        *EVENT_KEY_SCHEMA,
+        ("date", pa.int64()),  # epoch milliseconds
+        ("priority", pa.int64()),  # 0 low, 1 high
+        ("batch_no", pa.int64()),  # of the batch that wrote it last: what it is recognised by when it is replaced
+        ("data", pa.string()),  # {field: "value" | ["value", ...] | [{field: ...}, ...]}, values canonical text
+    ]
+)
+EVENT_HEAD_SCHEMA = pa.schema([field for field in STORED_EVENT_SCHEMA if field.name != "data"])
+EVENT_GROWTH_SCHEMA = pa.schema([("profile_id", pa.string()), ("added", pa.int64())])
+PLANNED_EVENT_SCHEMA = pa.schema(
+    [
+        *STORED_EVENT_SCHEMA,  # batch_no as read by map; 0 for new
+        ("expires_at", pa.int64()),  # epoch milliseconds; NULL: never
+        ("outcome", pa.string()),  # created, updated, removed
+    ]
+)
+PURCHASE_SCHEMA = pa.schema(
+    [
+        ("product_id", pa.string()),
+        *EVENT_KEY_SCHEMA,
+        ("bought_at", pa.int64()),  # epoch milliseconds
+        ("items", pa.int64()),  # how many items of the event are this product; in a plan, 0 takes the purchase away
+    ]
+)
+PRODUCT_SCHEMA = pa.schema(
+    [
+        ("product_id", pa.string()),
+        ("name", pa.string()),
+        ("details", pa.string()),  # JSON {field: value} of what a purchase says about it
+        ("described_at", pa.int64()),  # when it was bought that way; the latest counts
+    ]
+)
 
 Reader = Callable[[], pa.RecordBatchReader]
+
+
+def no_rows(schema: pa.Schema) -> Reader:
+    """A reader of nothing."""
+    return lambda: pa.RecordBatchReader.from_batches(schema, [])
+
+
+NO_EVENTS, NO_PURCHASES, NO_PRODUCTS = map(no_rows, (PLANNED_EVENT_SCHEMA, PURCHASE_SCHEMA, PRODUCT_SCHEMA))
 
 
 @dataclass(frozen=True)
@@ -118,6 +161,9 @@ class Batch:
     row_state: Reader
     consent: Reader
     quarantine: Reader
+    events: Reader = NO_EVENTS
+    purchases: Reader = NO_PURCHASES
+    products: Reader = NO_PRODUCTS
 
 
 @dataclass(frozen=True)
@@ -136,7 +182,7 @@ class Applied:
 class Moved:
     """Something that *link* read has changed since; nothing was written.
 
-    ``reasons`` counts by kind: ``version``, ``identifier``, ``goal_state``.
+    ``reasons`` counts by kind: ``version``, ``identifier``, ``event``, ``goal_state``.
     """
 
     reasons: dict[str, int]
@@ -201,6 +247,22 @@ class Store(ExportStore, Protocol):
 
     def apply(self, batch: Batch) -> Applied | Moved:
         """Commit a batch: checks lease, batch id, versions, identifiers and goal state in the same transaction."""
+
+    # -- events -----------------------------------------------------------------------------------------------------
+    def find_events(self, keys: pa.RecordBatchReader) -> pa.RecordBatchReader:
+        """The events of these keys (EVENT_KEY_SCHEMA in, STORED_EVENT_SCHEMA out); expired ones are not there."""
+
+    def find_crowd(self, growth: pa.RecordBatchReader, most: int) -> pa.RecordBatchReader:
+        """All events of profiles that would have more than ``most`` (EVENT_GROWTH_SCHEMA in, EVENT_HEAD_SCHEMA out)."""
+
+    def find_purchases(self, keys: pa.RecordBatchReader) -> pa.RecordBatchReader:
+        """The purchases of these events (EVENT_KEY_SCHEMA in, PURCHASE_SCHEMA out)."""
+
+    def profile_events(self, profile_id: str, limit: int = 20) -> list[dict[str, Any]]:
+        """A profile's events, latest first: type, id, date and data."""
+
+    def products(self, by: Literal["count", "recent"] = "count", limit: int = 20) -> list[dict[str, Any]]:
+        """Products bought most often (``count``) or most recently (``recent``), with count and last-bought time."""
 
     # -- people -----------------------------------------------------------------------------------------------------
     def find_profile(self, property_id: str, value: str) -> dict[str, Any] | None:

@@ -12,7 +12,9 @@ import pyarrow.compute as pc
 from crosswalk.core.errors import FatalError
 from crosswalk.store.backend import Backend, RowStatement, UniqueError, in_order
 from crosswalk.store.base import Applied, Batch, FileRecord, Moved
+from crosswalk.store.events import DELETE_EXPIRED, Events
 from crosswalk.store.ledger import Ledger
+from crosswalk.store.products import Products
 
 INSERT_PROFILE = RowStatement(
     "profile_insert",
@@ -121,7 +123,7 @@ class _OvertakenError(Exception):
         self.reasons = {kind: count}
 
 
-class Changes(Ledger):
+class Changes(Ledger, Events, Products):
     """Applying batches; see ``Store`` for what each method promises."""
 
     _db: Backend
@@ -151,6 +153,10 @@ class Changes(Ledger):
         self._write_identifiers(batch)
         self._write_row_state(batch)
         self._write_consent(batch, number)
+        missed = self._write_events(batch, number)
+        if missed:
+            raise _OvertakenError("event", missed)
+        self._write_products(batch)
         self._replace_quarantine(batch.run_id, batch.goal, batch.quarantine())
         self._write_files(batch, number)
         self._write_goal_run(batch.run_id, batch.goal, "done", {"counts": batch.counts, "batch_id": batch.batch_id})
@@ -289,6 +295,7 @@ class Changes(Ledger):
         runs = f"(SELECT run_id FROM run WHERE finished_at < {old})"
         batches = f"(SELECT batch_no FROM batch WHERE applied_at < {old})"
         statements = {
+            "event": DELETE_EXPIRED,
             "change_log": f"DELETE FROM change_log WHERE batch_no IN {batches}",
             "quarantine": f"DELETE FROM quarantine WHERE run_id IN {runs}",
             "goal_run": f"DELETE FROM goal_run WHERE run_id IN {runs}",

@@ -15,6 +15,9 @@ Why it is shaped like this:
 - ``goal_run.place`` counts the saves of a run, for a clock cannot tell two within one millisecond apart.
 - Batches are numbered in the order they commit (``Backend.serialise``), so the number of the last one is a position in
   the change log: what an export with that cursor has not seen has a higher number.
+- An event names the batch that wrote it last: no batch writes an event twice, so the number is its version too.
+- A purchase outlives its event: what was bought does not change because a profile has room for 250 events. The counts
+  of a product are made anew from its purchases whenever one of them changes, so nothing is ever counted twice.
 """
 
 from __future__ import annotations
@@ -180,6 +183,36 @@ MIGRATIONS: list[list[str]] = [
             outbox_no BIGINT NOT NULL,
             PRIMARY KEY (goal_id, profile_id)
         ) {keyed}""",
+        """CREATE TABLE event (
+            profile_id {text} NOT NULL,
+            type {text} NOT NULL,
+            event_id {text} NOT NULL,
+            date BIGINT NOT NULL,
+            priority BIGINT NOT NULL,
+            expires_at BIGINT,
+            batch_no BIGINT NOT NULL,
+            data {json} NOT NULL,
+            PRIMARY KEY (profile_id, type, event_id)
+        ) {roomy}""",
+        "CREATE INDEX event_by_expiry ON event (expires_at) WHERE expires_at IS NOT NULL",
+        """CREATE TABLE purchase (
+            product_id {text} NOT NULL,
+            profile_id {text} NOT NULL,
+            type {text} NOT NULL,
+            event_id {text} NOT NULL,
+            bought_at BIGINT NOT NULL,
+            items BIGINT NOT NULL,
+            PRIMARY KEY (profile_id, type, event_id, product_id)
+        ) {keyed}""",
+        "CREATE INDEX purchase_by_product ON purchase (product_id, bought_at, items)",
+        """CREATE TABLE product (
+            product_id {text} PRIMARY KEY,
+            name {text},
+            details {json} NOT NULL,
+            described_at BIGINT NOT NULL,
+            bought_count BIGINT,
+            last_bought_at BIGINT
+        ) {roomy}""",
     ],
 ]
 

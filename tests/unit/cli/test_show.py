@@ -38,12 +38,11 @@ def test_every_command_takes_json_and_has_help() -> None:
     commands = next(action for action in build_parser()._actions if action.dest == "command").choices
     assert set(commands) >= {
         *("check", "scan", "preview", "read", "plan", "apply", "run", "runs", "trust", "test-alert", "rejects"),
-        *("profile", "status", "init", "schema", "model"),
+        *("profile", "products", "status", "init", "schema", "model"),
     }
     for name, command in commands.items():
-        leaves = [c for action in command._actions for c in (getattr(action, "choices", None) or {}).values()] or [
-            command
-        ]
+        nested = [action.choices for action in command._actions if isinstance(action.choices, dict)]
+        leaves = [leaf for choices in nested for leaf in choices.values()] or [command]
         assert all("--json" in leaf.format_help() for leaf in leaves if hasattr(leaf, "format_help")), name
 
 

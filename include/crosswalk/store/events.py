@@ -1,0 +1,108 @@
+"""Timeline events: looked up in bulk for *map*, written with their batch, shown to people.
+
+An event that is to be replaced or removed must still be the one that *map* read; an event that stays as it is is
+not looked at again, for it makes no difference whether another run replaced it just before or just after.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from crosswalk.store.backend import Backend, RowStatement, in_order
+from crosswalk.store.base import EVENT_HEAD_SCHEMA, STORED_EVENT_SCHEMA, Batch
+from crosswalk.store.ledger import iso
+
+_KEY = {"profile_id": "text", "type": "text", "event_id": "text"}
+_VALUES = {"date": "int", "priority": "int", "expires_at": "int", "data": "json"}
+_SAME_KEY = (
+    "event.profile_id = {profile_id} AND event.type = {type} AND event.event_id = {event_id} "
+    "AND event.batch_no = {batch_no}"
+)
+_INSERT = (
+    "INSERT INTO event (profile_id, type, event_id, date, priority, expires_at, data, batch_no) "
+    "{select} {profile_id}, {type}, {event_id}, {date}, {priority}, {expires_at}, {data}, {batch_no} {rows}"
+)
+ADD_EVENT = RowStatement("event_add", {**_KEY, **_VALUES, "batch_no": "int"}, _INSERT, plain_insert="event")
+ADD_ABSENT_EVENT = RowStatement(
+    "event_add_absent",
+    ADD_EVENT.columns,
+    f"{_INSERT} ON CONFLICT (profile_id, type, event_id) DO NOTHING",
+)
+REPLACE_EVENT = RowStatement(
+    "event_replace",
+    {**_KEY, **_VALUES, "batch_no": "int", "number": "int"},
+    "UPDATE event SET date = {date}, priority = {priority}, expires_at = {expires_at}, data = {data}, "
+    f"batch_no = {{number}} {{from}} WHERE {_SAME_KEY}",
+)
+REMOVE_EVENT = RowStatement(
+    "event_remove", {**_KEY, "batch_no": "int"}, f"DELETE FROM event {{using}} WHERE {_SAME_KEY}"
+)
+DELETE_EXPIRED = "DELETE FROM event WHERE expires_at <= {now}"
+_EVENT = pa.schema([("type", pa.string()), ("event_id", pa.string()), ("date", pa.int64()), ("data", pa.string())])
+
+
+class Events:
+    """Timeline events; see ``Store`` for what each method promises."""
+
+    _db: Backend
+
+    def find_events(self, keys: pa.RecordBatchReader) -> pa.RecordBatchReader:
+        """The living events of these keys."""
+        return self._db.stream(
+            "SELECT e.profile_id, e.type, e.event_id, e.date, e.priority, e.batch_no, CAST(e.data AS TEXT) "
+            "FROM wanted_event w JOIN event e ON e.profile_id = w.profile_id AND e.type = w.type "
+            "AND e.event_id = w.event_id WHERE e.expires_at IS NULL OR e.expires_at > {now}",
+            STORED_EVENT_SCHEMA,
+            staged=("wanted_event", keys),
+        )
+
+    def find_crowd(self, growth: pa.RecordBatchReader, most: int) -> pa.RecordBatchReader:
+        """The living events of profiles that would have too many."""
+        return self._db.stream(
+            "SELECT e.profile_id, e.type, e.event_id, e.date, e.priority, e.batch_no FROM wanted_crowd w "
+            "JOIN event e ON e.profile_id = w.profile_id WHERE (e.expires_at IS NULL OR e.expires_at > {now}) "
+            f"AND w.added + (SELECT count(*) FROM event x WHERE x.profile_id = w.profile_id) > {int(most)}",
+            EVENT_HEAD_SCHEMA,
+            staged=("wanted_crowd", growth),
+        )
+
+    def profile_events(self, profile_id: str, limit: int = 20) -> list[dict[str, Any]]:
+        """A profile's living events, latest first."""
+        found = self._db.query(
+            "SELECT type, event_id, date, CAST(data AS TEXT) FROM event WHERE profile_id = $1 "
+            "AND (expires_at IS NULL OR expires_at > {now}) "
+            f"ORDER BY date DESC, type, event_id LIMIT {int(limit)}",
+            (profile_id,),
+            _EVENT,
+        )
+        return [{**row, "date": iso(row["date"]), "data": json.loads(row["data"])} for row in found]
+
+    def _write_events(self, batch: Batch, number: int) -> int:
+        """Add, replace and remove the batch's events; returns how many are not what *map* read."""
+        self._db.execute(DELETE_EXPIRED)
+        missed = self._db.write_new(
+            lambda: self._add_events(ADD_EVENT, batch, number),
+            lambda: self._add_events(ADD_ABSENT_EVENT, batch, number),
+        )
+        for statement, outcome in ((REPLACE_EVENT, "updated"), (REMOVE_EVENT, "removed")):
+            constants = {"number": number} if "number" in statement.columns else {}
+            sink = self._db.sink(statement, constants)
+            changed = sink.write_all(_of(batch, outcome, [name for name in statement.columns if name != "number"]))
+            missed += sink.rows - changed
+        return missed
+
+    def _add_events(self, statement: RowStatement, batch: Batch, number: int) -> int:
+        sink = self._db.sink(statement, {"batch_no": number})
+        written = sink.write_all(_of(batch, "created", [*_KEY, *_VALUES]))
+        return sink.rows - written
+
+
+def _of(batch: Batch, outcome: str, columns: list[str]) -> Iterable[pa.RecordBatch]:
+    """These columns of the planned events with that outcome."""
+    chosen = (rows.filter(pc.equal(rows.column("outcome"), outcome)).select(columns) for rows in batch.events())
+    return in_order((rows for rows in chosen if rows.num_rows), *_KEY)
