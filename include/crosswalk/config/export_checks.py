@@ -33,6 +33,12 @@ class ExportProfilesCheck(GoalCheck):
         if len(settings.separator.encode()) > MOST_SEPARATOR_BYTES:
             message = f"the separator of an exported file has at most {MOST_SEPARATOR_BYTES} bytes in UTF-8"
             self._add("error", "separator_too_long", message, "format", "separator")
+        if _is_ambiguous(settings.multi_value):
+            message = (
+                "multi_value cannot hold a backslash, which stands before it inside a value, nor begin as it ends, "
+                "since what it joins could not be told apart again"
+            )
+            self._add("error", "ambiguous_separator", message, "format", "multi_value")
         for index, column in enumerate(self.goal.columns):
             self._check_column(column, ("columns", index))
         self._check_headers()
@@ -138,6 +144,12 @@ def _name_problem(name: str) -> str:
     if name.lower().endswith(_HANDLED):
         return "ends in .part or .done, which mark files under way and handled ones."
     return ""
+
+
+def _is_ambiguous(separator: str) -> bool:
+    """Whether values that are joined by a separator could split elsewhere: ``a|`` and ``b`` by ``||`` could."""
+    borders = (separator[:size] == separator[-size:] for size in range(1, len(separator)))
+    return "\\" in separator or any(borders)
 
 
 def outputs(goal: ExportProfiles, report: Report) -> set[str]:

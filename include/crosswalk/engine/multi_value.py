@@ -64,7 +64,12 @@ def literal_pattern(characters: str) -> str:
 
 
 def split_values(cell: Node, separator: str) -> Node:
-    """A clean cell's parts: trimmed, without empty ones; [] for an empty cell, NULL stays NULL."""
+    """A clean cell's parts: trimmed, without empty ones; [] for an empty cell, NULL stays NULL.
+
+    A separator that is a backslash itself cannot be escaped by one.
+    """
+    if "\\" in separator:
+        return _cleaned(sql("string_split($cell, $separator)", cell=cell, separator=text(separator)))
     parts = sql(
         "CASE WHEN contains($cell, $escaped) THEN $joined ELSE string_split($cell, $separator) END",
         cell=cell,
@@ -72,6 +77,10 @@ def split_values(cell: Node, separator: str) -> Node:
         joined=_rejoined(cell, separator),
         separator=text(separator),
     )
+    return _cleaned(parts)
+
+
+def _cleaned(parts: Node) -> Node:
     return sql(
         "list_filter(list_transform($parts, LAMBDA part : $clean), LAMBDA part : part <> '')",
         parts=parts,
