@@ -71,7 +71,7 @@ bench: install ## Measure speed and memory; prints ratios (see docs/performance.
 	@$(BIN)/python -m bench
 
 campaign: install ## Run the long fault campaign (hours; see docs/reliability.md).
-	@$(BIN)/python -m pytest -m campaign tests --timeout 14400
+	@CROSSWALK_SEARCH=1 $(BIN)/python -m pytest -m campaign tests --timeout 14400
 
 lock: install ## Pin every package again, from requirements.in to requirements.txt.
 	@$(BIN)/uv pip compile --quiet --python $(BIN)/python --no-header --no-emit-index-url --no-emit-find-links \

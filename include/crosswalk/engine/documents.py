@@ -102,7 +102,7 @@ def _attachments(task: MapTask) -> list[Node]:
             for no, property_id in enumerate(task.properties)
             if property_id in task.link_properties
         ]
-        parts.append(_listed("at_linking", "row_id", columns))
+        parts.append(_listed("at_linking", "ord", columns))
     if task.has_extra:
         parts.append(sql("SELECT *, true AS in_extra FROM at_extra"))
     return parts

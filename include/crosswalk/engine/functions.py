@@ -89,7 +89,7 @@ class Marks:
     def whole(self) -> str:
         """Whole numbers; with groups only when the format declares them."""
         groups = rf"|[+-]?[1-9]\d{{0,2}}(?:{self.other}\d{{3}})+(?:{self.mark}0*)?" if self.thousands else ""
-        return rf"[+-]?\d+(?:{self.mark}0*)?{groups}"
+        return rf"[+-]?(?:\d+(?:{self.mark}0*)?|{self.mark}0+){groups}"
 
     @property
     def ambiguous(self) -> str:
@@ -216,7 +216,8 @@ def parse_number(cell: Node, marks: Marks) -> Node:
 
 def _whole(cell: Node, marks: Marks) -> Node:
     """Sign and digits before the decimal mark."""
-    cut = sql("regexp_replace($cell, $tail, '')", cell=cell, tail=text(rf"{marks.mark}0*$"))
+    tail = sql("regexp_replace($cell, $tail, '')", cell=cell, tail=text(rf"{marks.mark}0*$"))
+    cut = sql("regexp_replace($tail, '^[+-]?$', '0')", tail=tail)  # of .0 nothing is left
     return sql("regexp_replace($cut, $mark, '', 'g')", cut=cut, mark=text(marks.other)) if marks.thousands else cut
 
 

@@ -132,7 +132,7 @@ def _find_owners(task: LinkTask) -> None:
     task.tables.make(
         "edges",
         sql(
-            "SELECT tuple_no, identifier, value_no FROM tuple_values SEMI JOIN decided USING (tuple_no) "
+            "SELECT tuple_no, identifier, position, value_no FROM tuple_values SEMI JOIN decided USING (tuple_no) "
             "JOIN link_value USING (property_no, value)"
         ),
     )
@@ -283,11 +283,15 @@ def _write_links(task: LinkTask) -> None:
 
 
 def _write_values(task: LinkTask) -> None:
-    """``link_values.parquet``: identifier values that their profile does not have yet, with the first row of each."""
+    """``link_values.parquet``: identifier values that their profile does not have yet, with the first row of each.
+
+    ``ord`` is their order: by row, then by identifier as the goal lists them, then by place in the cell.
+    """
     values = sql(
         """
         SELECT profile_no, list_extract($names, property_no + 1) AS property_id, value, min(first_row) AS row_id,
-               arg_min(place, first_row) AS place
+               arg_min(place, first_row) AS place,
+               min(first_row * 1000000 + identifier * 10000 + least(position, 9999)) AS ord
         FROM edges JOIN fate USING (tuple_no) JOIN link_value USING (value_no) LEFT JOIN value_owner USING (value_no)
         WHERE outcome = 'apply' AND (new_no IS NOT NULL OR ($stored AND owner_no IS NULL))
         GROUP BY profile_no, property_no, value
@@ -299,7 +303,7 @@ def _write_values(task: LinkTask) -> None:
 
 
 def link_values_path(folder: GoalFolder) -> Path:
-    """Where *link* leaves the identifier values to store: profile_no, property_id, value, row_id, place."""
+    """Where *link* leaves the identifier values to store: profile_no, property_id, value, row_id, place, ord."""
     return folder.path / "link_values.parquet"
 
 

@@ -114,8 +114,8 @@ def build_tuples(task: LinkTask) -> None:
     task.tables.make("tuple_reads", sql("SELECT tuple_no, $columns FROM tuples", columns=columns))
     parts = [
         sql(
-            "SELECT tuple_no, $identifier AS identifier, $property AS property_no, unnest($values) AS value FROM "
-            "tuple_reads",
+            "SELECT tuple_no, $identifier AS identifier, $property AS property_no, unnest($values) AS value, "
+            "generate_subscripts($values, 1) AS position FROM tuple_reads",
             identifier=number(index),
             property=number(task.properties.index(link.property)),
             values=name(f"values_{index}"),

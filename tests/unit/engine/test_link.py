@@ -105,6 +105,13 @@ def test_a_matched_profile_gets_the_rows_other_identifiers_only_when_the_goal_sa
     assert world.identifiers["card", "77"] == "ann"
 
 
+def test_new_values_of_one_row_come_in_the_order_of_the_identifiers_and_of_their_cell(world: World) -> None:
+    other = {"field": "p.other", "property": "card"}
+    made = goal(identifiers=[EMAIL, CARD, other], format={"multi_value": "+"})
+    run(world, made, rows("email card other", "ann@x.org|9+7|8"))
+    assert world.documents["ann"]["card"] == ["1", "9", "7", "8"]
+
+
 def test_match_all_wants_every_identifier_on_one_profile(world: World) -> None:
     listed = rows("email card city", "ann@x.org||A", "ann@x.org|1|B", "ann@x.org|2|C", "ann@x.org|9|D", "new@x.org|8|E")
     counts = run(world, goal("p.city city", identifiers=BOTH, match="all"), listed)
