@@ -197,7 +197,9 @@ def _goal_state(step: str, kept: dict[str, Any], result: StepResult, before: str
         return before  # this run committed, was killed, and found its own work when it was repeated
     if result.state is not None:
         return result.state
-    if step in ("apply", "finish", "export") and before not in ("failed", "held", "stale"):
+    if step == "export":
+        return "done"  # also where an earlier try failed
+    if step in ("apply", "finish") and before not in ("failed", "held", "stale"):
         counts = kept.get("counts", {})
         rejects = counts.get("quarantined") or counts.get("linked_quarantined") or counts.get("invalid_values")
         return "done_with_rejects" if rejects or counts.get("files_rejected") else "done"
