@@ -12,10 +12,13 @@ from typing import Any
 
 import pytest
 
+from crosswalk.core.errors import RetryableError
+from crosswalk.steps import STEPS
 from crosswalk.steps.context import open_run
 from crosswalk.steps.pipeline import run_all
 from crosswalk.store import open_store
 from tests.acceptance.shop import Shop
+from tests.simulators.folder_connector import FolderConnector
 
 SEGMENTS = """
 segments:
@@ -293,8 +296,6 @@ def test_formulas_are_guarded_in_texts_only(shop: Shop) -> None:
 def test_consent_that_is_withdrawn_after_the_selection_counts_before_sending(shop: Shop) -> None:
     set_up(shop)
     request = shop.request(goals=("out",))
-    from crosswalk.steps import STEPS
-
     with open_run(request, resolve=shop.resolve) as context:
         for step, goal in (("authenticate", None), ("select", "out"), ("render", "out")):
             STEPS[step](context, goal)
@@ -313,6 +314,36 @@ def withdraw(shop: Shop, email: str) -> None:
     shop.put("people.csv", f"email,news,city,tags,revenue,born\n{email},no,Gent,,,\n")
     with open_run(shop.request(connection_file=str(other)), resolve=shop.resolve) as context:
         run_all(context)
+
+
+def test_a_cut_delivery_is_tried_again_and_what_arrived_is_not_sent_twice(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_up(shop)
+    deliver, sent = FolderConnector.deliver, []
+
+    def cut(self: FolderConnector, local: Path, path: str, *, replace: bool) -> None:
+        if sent:  # the second one arrives, and the line breaks before the answer
+            deliver(self, local, path, replace=replace)
+        sent.append(path)
+        raise RetryableError("The line broke.", code="connection_lost")
+
+    monkeypatch.setattr(FolderConnector, "deliver", cut)
+    request = shop.request(goals=("out",))
+    states = []
+    for step, goal in (("authenticate", None), ("select", "out"), ("render", "out"), *[("export", "out")] * 3):
+        with open_run(request, resolve=shop.resolve) as context:
+            try:
+                STEPS[step](context, goal)
+            except RetryableError:
+                states.append((context.store.run(request.run_id) or {})["goals"][0]["state"])
+    with open_run(request, resolve=shop.resolve) as context:
+        STEPS["report"](context, None)
+        run = context.store.run(request.run_id) or {}
+    assert (states, len(sent)) == (["failed", "failed"], 2)
+    assert (run["state"], [goal["state"] for goal in run["goals"]]) == ("done", ["done"])
+    assert [len(rows(path)) for path in files(shop)] == [2]
+    assert export(shop)["state"] == "nothing_new"
 
 
 def test_unique_profiles_sent_are_counted_once_and_the_arrow_shows_it(shop: Shop) -> None:

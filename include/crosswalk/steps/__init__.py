@@ -197,7 +197,9 @@ def _goal_state(step: str, kept: dict[str, Any], result: StepResult, before: str
         return before  # this run committed, was killed, and found its own work when it was repeated
     if result.state is not None:
         return result.state
-    if step in ("apply", "finish", "export") and before not in ("failed", "held", "stale"):
+    if step == "export":
+        return "done"  # also where an earlier try failed
+    if step in ("apply", "finish") and before not in ("failed", "held", "stale"):
         counts = kept.get("counts", {})
         kinds = ("quarantined", "linked_quarantined", "invalid_values", "events_rejected", "files_rejected")
         return "done_with_rejects" if any(counts.get(kind) for kind in kinds) else "done"

@@ -75,6 +75,15 @@ def test_times_are_those_of_the_connection_and_errors_do_not_repeat_their_place(
     )
 
 
+def test_the_mail_about_an_export_counts_profiles_and_says_what_the_difference_is_made_of() -> None:
+    counts = {"available": 1500, "exported": 1200, "excluded": {"not_changed": 300, "no_consent": 7}}
+    reason = "1,200 of 1,500 available profiles go into the file: 300 are unchanged since the last good export."
+    goal = {"goal": "list", "state": "done", "result": {"counts": counts, "reason": reason}}
+    text = run_message(CONNECTION, "webshop", {**RUN, "goals": [goal]}, "done", None).get_content()
+    for part in ("available 1,500, exported 1,200", "excluded: 7 no_consent", "excluded: 300 not_changed", reason):
+        assert part in text
+
+
 def test_a_title_with_a_line_break_cannot_add_headers() -> None:
     connection = CONNECTION.model_copy(update={"title": "Shop\nBcc: everyone@example.org"})
     message = run_message(connection, "webshop", RUN, "failed", None)
