@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from crosswalk.config.connection import Connection, ImportProfiles
 from crosswalk.config.tenant import Tenant
 from crosswalk.core.staging import GoalFolder
+from crosswalk.engine.event_task import StoredEvents
 from crosswalk.engine.link import link_rows
 from crosswalk.engine.mapping import compute_plan
 from crosswalk.engine.session import Session
@@ -41,6 +42,7 @@ class World:
     row_state: dict[bytes, tuple[bytes, str, str | None]] = field(default_factory=dict)
     consent_log: list[tuple[str, str, str]] = field(default_factory=list)
     changes: list[dict[str, Any]] = field(default_factory=list)
+    now_ms: int = 0
 
     def seed(self, documents: dict[str, dict[str, list[str]]], tenant: Tenant, levels: dict[str, int]) -> None:
         """Fill the store."""
@@ -91,12 +93,13 @@ class World:
             goal=goal,
             connection=connection,
             tenant=tenant,
-            now_ms=0,
+            now_ms=self.now_ms,
             folder=folder,
             lookup=self.match,
+            events=self.stored_events(),
             buckets=buckets,
         )
-        self.folder = folder
+        self.folder, self.warnings = folder, result.warnings
         self.apply(folder)
         return result.counts
 
@@ -144,6 +147,10 @@ class World:
             pa.array([self.levels.get(key, 2) for key in keys], pa.int64()),
         ]
         return pa.Table.from_arrays(arrays, schema=PROFILE_SCHEMA).to_reader()
+
+    def stored_events(self) -> StoredEvents | None:
+        """What the engine can ask about events; this world has none."""
+        return None
 
     def apply(self, folder: GoalFolder) -> None:
         """Write a plan, as a store would: refuses what a store would refuse."""

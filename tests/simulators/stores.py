@@ -15,8 +15,11 @@ from crosswalk.store import open_store
 from crosswalk.store.base import (
     CONSENT_SCHEMA,
     MATCH_SCHEMA,
+    PLANNED_EVENT_SCHEMA,
     PLANNED_IDENTIFIER_SCHEMA,
     PLANNED_PROFILE_SCHEMA,
+    PRODUCT_SCHEMA,
+    PURCHASE_SCHEMA,
     ROW_STATE_SCHEMA,
     Applied,
     Batch,
@@ -102,6 +105,9 @@ def batch(
     row_state: list[dict[str, Any]] | None = None,
     consent: list[dict[str, Any]] | None = None,
     quarantine: list[dict[str, Any]] | None = None,
+    events: list[dict[str, Any]] | None = None,
+    purchases: list[dict[str, Any]] | None = None,
+    products: list[dict[str, Any]] | None = None,
     files: list[FileRecord] | None = None,
     counts: dict[str, Any] | None = None,
 ) -> Batch:
@@ -122,6 +128,9 @@ def batch(
         row_state=rows(ROW_STATE_SCHEMA, row_state or []),
         consent=rows(CONSENT_SCHEMA, consent or []),
         quarantine=rows(QUARANTINE_SCHEMA, quarantine or []),
+        events=rows(PLANNED_EVENT_SCHEMA, events or []),
+        purchases=rows(PURCHASE_SCHEMA, purchases or []),
+        products=rows(PRODUCT_SCHEMA, products or []),
     )
 
 

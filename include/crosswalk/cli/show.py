@@ -44,6 +44,7 @@ COUNTS_BY_NAME = (
     ("events_rejected_by_reason", "event rejected"),
     ("linked_quarantined", "quarantined in a linked file"),
     ("unmatched", "rows without a partner in"),
+    ("orphans", "rows that nothing refers to in"),
     ("duplicates", "repeated link values in"),
 )
 SET_ASIDE = ("quarantined", "linked_quarantined", "invalid_values", "events_rejected")
