@@ -4,7 +4,9 @@
 
 Both sides read the same Parquet files through the engine and start from the same copy of the store, each in a
 process of its own. Ours writes everything that a batch commits (profiles, identifiers, row state, change log,
-ledger); the floor writes the profile table only. CPU is the client's, plus that of the server process that served it.
+ledger); the floor writes the profile table only, in the order in which the plan lists the profiles. The *sorted floor*
+is a harder one that no bar asks for: the same, with our own sorting in front, so that the ratio to it shows what the
+rest costs. CPU is the client's, plus that of the server process that served it.
 """
 
 from __future__ import annotations
@@ -29,8 +31,10 @@ from bench.measure import machine, measure
 from crosswalk.engine.quarantine import QUARANTINE_SCHEMA
 from crosswalk.store import open_store
 from crosswalk.store.base import CONSENT_SCHEMA, Batch, FileRecord, Moved
+from crosswalk.store.ordering import in_order
 
 BARS = {"sqlite": 1.5, "postgres": 2.0}
+SIDES = ("floor", "sorted floor", "ours")
 BATCH_ROWS = 50_000
 SERVER = {"shared_buffers": "1GB", "max_wal_size": "8GB", "fsync": "on", "full_page_writes": "on"}
 SERVER |= {"synchronous_commit": "on"}
@@ -82,6 +86,7 @@ def empty(schema: pa.Schema) -> Callable[[], pa.RecordBatchReader]:
 @contextmanager
 def limited_engine() -> Iterator[Any]:
     with duckdb.connect(config={"memory_limit": "256MB", "threads": 2}) as engine:
+        engine.execute("SET enable_progress_bar = false")
         yield engine
 
 
@@ -112,6 +117,7 @@ def apply_ours(uri: str, plan: Path, batch_id: str) -> dict[str, float]:
                 row_state=reader(engine, plan / "row_state.parquet"),
                 consent=empty(CONSENT_SCHEMA),
                 quarantine=empty(QUARANTINE_SCHEMA),
+                scratch=plan,
             )
         )
     if isinstance(outcome, Moved) or outcome.repeated:
@@ -121,7 +127,7 @@ def apply_ours(uri: str, plan: Path, batch_id: str) -> dict[str, float]:
     return cost
 
 
-def apply_floor(uri: str, plan: Path) -> dict[str, float]:
+def apply_floor(uri: str, plan: Path, *, ordered: bool) -> dict[str, float]:
     """One ADBC load and one upsert of the profile table, in one transaction, on a connection set up like ours."""
     store: Any = open_store(uri)
     backend = store._db
@@ -130,6 +136,8 @@ def apply_floor(uri: str, plan: Path) -> dict[str, float]:
     with limited_engine() as engine, timed(backend) as cost:
         columns = "SELECT profile_id, properties FROM read_parquet"
         rows = engine.sql(f"{columns}('{plan}/profiles.parquet')").to_arrow_reader(BATCH_ROWS)
+        if ordered:
+            rows = pa.RecordBatchReader.from_batches(rows.schema, in_order(rows, "profile_id", scratch=plan))
         backend.begin()
         if not is_sqlite:
             backend.execute("CREATE TEMP TABLE load (profile_id text, properties text) ON COMMIT DROP")
@@ -188,9 +196,9 @@ def bench_sqlite(folder: Path, rounds: int) -> dict[str, list[dict[str, float]]]
     base, work = folder / "base.db", folder / "work.db"
     remove(base)
     child("ours", f"sqlite:///{base.absolute()}", str(folder / "stored"), "stored")
-    costs: dict[str, list[dict[str, float]]] = {"floor": [], "ours": []}
+    costs: dict[str, list[dict[str, float]]] = {side: [] for side in SIDES}
     for _ in range(rounds):
-        for side in ("floor", "ours"):
+        for side in SIDES:
             remove(work)
             shutil.copyfile(base, work)
             costs[side].append(child(side, f"sqlite:///{work.absolute()}", str(folder / "plan"), "batch"))
@@ -208,13 +216,13 @@ def bench_postgres(folder: Path, rounds: int) -> dict[str, list[dict[str, float]
     """The costs of both sides on copies of one PostgreSQL database."""
     from tests.simulators.postgres import running_server
 
-    costs: dict[str, list[dict[str, float]]] = {"floor": [], "ours": []}
+    costs: dict[str, list[dict[str, float]]] = {side: [] for side in SIDES}
     with running_server(SERVER) as server:
         base = server.new_database()
         child("ours", base, str(folder / "stored"), "stored")
         server.execute("VACUUM (ANALYZE)", base.rpartition("/")[2])
         for _ in range(rounds):
-            for side in ("floor", "ours"):
+            for side in SIDES:
                 server.execute(f"CREATE DATABASE work TEMPLATE {base.rpartition('/')[2]}")
                 server.execute("CHECKPOINT")
                 costs[side].append(child(side, server.uri("work"), str(folder / "plan"), "batch"))
@@ -225,17 +233,18 @@ def bench_postgres(folder: Path, rounds: int) -> dict[str, list[dict[str, float]
 def report(backend: str, costs: dict[str, list[dict[str, float]]]) -> bool:
     """Print the table; whether the bar holds."""
     print(f"\n{backend}: CPU seconds (client + server), median of {len(costs['ours'])}")
-    print(f"{'':8}{'client':>9}{'server':>9}{'sum':>9}{'wall s':>9}{'peak MB':>9}")
+    print(f"{'':13}{'client':>9}{'server':>9}{'sum':>9}{'wall s':>9}{'peak MB':>9}")
     totals = {}
     for side, runs in costs.items():
         middle = {key: statistics.median(run[key] for run in runs) for key in runs[0]}
         totals[side] = statistics.median(run["client"] + run["server"] for run in runs)
         print(
-            f"{side:8}{middle['client']:9.1f}{middle['server']:9.1f}{totals[side]:9.1f}"
+            f"{side:13}{middle['client']:9.1f}{middle['server']:9.1f}{totals[side]:9.1f}"
             f"{middle['wall']:9.1f}{middle['memory_mb']:9.0f}"
         )
     ratio = totals["ours"] / totals["floor"]
-    print(f"ratio {ratio:.2f} (bar {BARS[backend]:.1f})")
+    harder = totals["ours"] / totals["sorted floor"]
+    print(f"ratio {ratio:.2f} (bar {BARS[backend]:.1f}); to the sorted floor {harder:.2f}")
     return ratio <= BARS[backend]
 
 
@@ -243,7 +252,10 @@ def main() -> int:
     """Run the measurement, or one side of it as a child."""
     if sys.argv[1:2] == ["--child"]:
         side, uri, plan, batch_id = sys.argv[2:6]
-        cost = apply_ours(uri, Path(plan), batch_id) if side == "ours" else apply_floor(uri, Path(plan))
+        if side == "ours":
+            cost = apply_ours(uri, Path(plan), batch_id)
+        else:
+            cost = apply_floor(uri, Path(plan), ordered=side == "sorted floor")
         print(json.dumps(cost))
         return 0
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

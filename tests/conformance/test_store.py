@@ -10,7 +10,7 @@ import pytest
 
 from crosswalk.core.errors import FatalError, LeaseLostError, LeaseTakenError, RetryableError
 from crosswalk.engine.quarantine import QUARANTINE_SCHEMA
-from crosswalk.store import open_store
+from crosswalk.store import open_store, ordering
 from crosswalk.store.base import PROFILE_SCHEMA, ROW_STATE_SCHEMA, Applied, FileRecord, Lease, Moved, Store
 from tests.simulators.stores import (
     apply,
@@ -458,7 +458,11 @@ def test_a_nul_in_a_look_up_is_a_clear_error_too(store: Store) -> None:
         matches(store, ("email", "a\x00b"))
 
 
-def test_thousands_of_rows_in_many_pieces_arrive_whole(store: Store) -> None:
+@pytest.mark.parametrize("piece_bytes", [ordering.PIECE_BYTES, 50_000])
+def test_thousands_of_rows_in_many_pieces_arrive_whole(
+    store: Store, piece_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ordering, "PIECE_BYTES", piece_bytes)
     count = 5_000
     ids = [f"p{number:05d}" for number in range(count)]
     apply(

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import pyarrow as pa
 import pytest
 
 from crosswalk.core.errors import AuthenticationError, ConfigError, RetryableError
 from crosswalk.store import open_store
 from crosswalk.store.backend import ConflictError
+from crosswalk.store.changes import UPDATE_PROFILE
+from crosswalk.store.sql_store import SqlStore
 from tests.simulators.postgres import PostgresServer, postgres_server, running_server
+from tests.simulators.stores import apply, profile
 
 __all__ = ["postgres_server"]
 pytestmark = pytest.mark.system
+ANY_TEXT = pa.schema([("v", pa.string())])
 
 
 def test_a_wrong_password_is_an_authentication_error(postgres_server: PostgresServer) -> None:
@@ -64,6 +69,33 @@ def test_a_deadlock_is_run_again_without_the_caller_noticing(postgres_server: Po
     with pytest.raises(ConflictError):
         store._db.execute("DO $$ BEGIN RAISE EXCEPTION SQLSTATE '40001'; END $$")
     store.close()
+
+
+def test_an_update_looks_profiles_up_by_key_and_never_reads_the_whole_table(postgres_server: PostgresServer) -> None:
+    with open_store(postgres_server.cleared_database()) as store:
+        store.migrate()
+        ids = [f"p{number:05d}" for number in range(5_000)]
+        apply(store, profiles=[profile(profile_id) for profile_id in ids])
+        store._db.execute("ANALYZE profile")
+        store._db.begin()
+        before = scans_of_profile(store)
+        sink = store._db.sink(UPDATE_PROFILE, {"at": 1})
+        sink.write(pa.record_batch({"profile_id": ids, "version": [1] * 5_000, "properties": ["{}"] * 5_000}))
+        assert sink.finish() == 5_000
+        after = scans_of_profile(store)
+        hash_joins = store._db.query("SELECT current_setting('enable_hashjoin') AS v", (), ANY_TEXT)
+        store._db.rollback()
+    assert (after["whole"] - before["whole"], after["by_key"] - before["by_key"]) == (0, 5_000)
+    assert hash_joins == [{"v": "on"}]  # for the statements that come after it
+
+
+def scans_of_profile(store: SqlStore) -> dict[str, int]:
+    """How often this session read the table of profiles whole and by key."""
+    return store._db.query(
+        "SELECT seq_scan, idx_scan FROM pg_stat_xact_user_tables WHERE relname = 'profile'",
+        (),
+        pa.schema([("whole", pa.int64()), ("by_key", pa.int64())]),
+    )[0]
 
 
 def test_a_store_survives_the_restart_of_its_server(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,8 +30,6 @@ KINDS: dict[str, pa.DataType] = {
     "blob": pa.binary(),
 }
 ATTEMPTS = 3
-SORT_BYTES = 64 << 20
-WRITE_ROWS = 50_000
 
 
 class ConflictError(RetryableError):
@@ -109,29 +107,6 @@ class Sink(ABC):
                 refuse_nul(array, f"{self.statement.name}.{target.name}")
             arrays.append(array)
         return pa.record_batch(arrays, schema=self.statement.schema)
-
-
-def in_order(batches: Iterable[pa.RecordBatch], *keys: str) -> Iterator[pa.RecordBatch]:
-    """The rows sorted by key within pieces of ``SORT_BYTES``.
-
-    Keys here are scattered (hashes): unsorted, each row would fetch and rewrite another page of its index.
-    """
-    held: list[pa.RecordBatch] = []
-    size = 0
-    for batch in batches:
-        held.append(batch)
-        size += batch.nbytes
-        if size >= SORT_BYTES:
-            yield from _sorted(held, keys)
-            held, size = [], 0
-    if held:
-        yield from _sorted(held, keys)
-
-
-def _sorted(batches: list[pa.RecordBatch], keys: tuple[str, ...]) -> list[pa.RecordBatch]:
-    table = pa.Table.from_batches(batches).combine_chunks()
-    order = pc.sort_indices(table.select(keys), sort_keys=[(key, "ascending") for key in keys])
-    return table.take(order).to_batches(max_chunksize=WRITE_ROWS)
 
 
 def refuse_nul(array: pa.Array, where: str) -> None:

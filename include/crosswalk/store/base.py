@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import pyarrow as pa
@@ -144,6 +145,7 @@ class Batch:
     """Everything that one goal of one run commits, in one transaction.
 
     The readers are called inside ``apply``; each gives a fresh Arrow reader of the schema named in this module.
+    ``scratch`` is a folder for what is too large to sort in memory; None: the system's.
     """
 
     batch_id: str
@@ -164,6 +166,7 @@ class Batch:
     events: Reader = NO_EVENTS
     purchases: Reader = NO_PURCHASES
     products: Reader = NO_PRODUCTS
+    scratch: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from crosswalk.core.errors import FatalError
-from crosswalk.store.backend import Backend, RowStatement, UniqueError, in_order
+from crosswalk.store.backend import Backend, RowStatement, UniqueError
 from crosswalk.store.base import Applied, Batch, FileRecord, Moved
 from crosswalk.store.events import DELETE_EXPIRED, Events
 from crosswalk.store.ledger import Ledger
+from crosswalk.store.ordering import in_order
 from crosswalk.store.products import Products
 
 INSERT_PROFILE = RowStatement(
@@ -196,7 +197,7 @@ class Changes(Ledger, Events, Products):
         inserts = self._db.sink(INSERT_PROFILE, {"version": 1, "created_at": now, "modified_at": now})
         updates = self._db.sink(UPDATE_PROFILE, {"at": now})
         log = self._db.sink(LOG_CHANGE, {"batch_no": number})
-        for planned in in_order(batch.profiles(), "profile_id"):
+        for planned in in_order(batch.profiles(), "profile_id", scratch=batch.scratch):
             inserts.write(_of(planned, "created", "profile_id", "properties"))
             updates.write(_of(planned, "updated", "profile_id", "version", "properties"))
             log.write(_log_entries(planned))
@@ -255,7 +256,8 @@ class Changes(Ledger, Events, Products):
         return sink.rows - written
 
     def _write_row_state(self, batch: Batch) -> None:
-        self._db.sink(KEEP_ROW_STATE, {"goal_id": batch.goal_id}).write_all(in_order(batch.row_state(), "row_key"))
+        rows = in_order(batch.row_state(), "row_key", scratch=batch.scratch)
+        self._db.sink(KEEP_ROW_STATE, {"goal_id": batch.goal_id}).write_all(rows)
 
     def _write_consent(self, batch: Batch, number: int) -> None:
         self._db.sink(LOG_CONSENT, {"batch_no": number}).write_all(batch.consent())
@@ -327,7 +329,7 @@ def _log_entries(planned: pa.RecordBatch) -> pa.RecordBatch:
 
 def _identifiers(batch: Batch, action: str) -> Iterable[pa.RecordBatch]:
     chosen = (rows.filter(pc.equal(rows.column("action"), action)) for rows in batch.identifiers())
-    return in_order(chosen, "property_id", "value")
+    return in_order(chosen, "property_id", "value", scratch=batch.scratch)
 
 
 def _refuse_ambiguous(adds: Iterable[pa.RecordBatch]) -> None:

@@ -13,9 +13,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from crosswalk.store.backend import Backend, RowStatement, in_order
+from crosswalk.store.backend import Backend, RowStatement
 from crosswalk.store.base import EVENT_HEAD_SCHEMA, STORED_EVENT_SCHEMA, Batch
 from crosswalk.store.ledger import iso
+from crosswalk.store.ordering import in_order
 
 _KEY = {"profile_id": "text", "type": "text", "event_id": "text"}
 _VALUES = {"date": "int", "priority": "int", "expires_at": "int", "data": "json"}
@@ -105,4 +106,4 @@ class Events:
 def _of(batch: Batch, outcome: str, columns: list[str]) -> Iterable[pa.RecordBatch]:
     """These columns of the planned events with that outcome."""
     chosen = (rows.filter(pc.equal(rows.column("outcome"), outcome)).select(columns) for rows in batch.events())
-    return in_order((rows for rows in chosen if rows.num_rows), *_KEY)
+    return in_order((rows for rows in chosen if rows.num_rows), *_KEY, scratch=batch.scratch)

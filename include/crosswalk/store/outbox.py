@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from crosswalk.store.backend import Backend, RowStatement, in_order
+from crosswalk.store.backend import Backend, RowStatement
 from crosswalk.store.base import Lease
 from crosswalk.store.export_base import (
     PROFILE_ID_SCHEMA,
@@ -20,6 +20,7 @@ from crosswalk.store.export_base import (
     Position,
 )
 from crosswalk.store.ledger import INT, TEXT, Ledger
+from crosswalk.store.ordering import in_order
 
 KEEP_EXPORTED = RowStatement(
     "exported",

@@ -8,9 +8,10 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from crosswalk.store.backend import Backend, RowStatement, in_order
+from crosswalk.store.backend import Backend, RowStatement
 from crosswalk.store.base import PURCHASE_SCHEMA, Batch
 from crosswalk.store.ledger import iso
+from crosswalk.store.ordering import in_order
 
 _PURCHASE = {"product_id": "text", "profile_id": "text", "type": "text", "event_id": "text"}
 KEEP_PURCHASE = RowStatement(
@@ -90,7 +91,8 @@ class Products:
     def _write_products(self, batch: Batch) -> None:
         """The batch's purchases; then the counts of the products they concern, from all purchases there are."""
         keep, remove = self._db.sink(KEEP_PURCHASE), self._db.sink(REMOVE_PURCHASE)
-        for rows in in_order(batch.purchases(), "profile_id", "type", "event_id", "product_id"):
+        keys = ("profile_id", "type", "event_id", "product_id")
+        for rows in in_order(batch.purchases(), *keys, scratch=batch.scratch):
             remains = pc.greater(rows.column("items"), 0)
             keep.write(rows.filter(remains))
             remove.write(rows.filter(pc.invert(remains)).select(list(_PURCHASE)))
