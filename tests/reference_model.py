@@ -267,7 +267,7 @@ class Import:
         return {key: group[0] if len(group) == 1 else tuple(group) for key, group in grouped.items()}
 
     def touched(self, numbered: Any, keys: list[Any], contents: list[Any], links: Any, full: bool) -> set[int]:
-        """New and changed rows, and all that share a linking value with them."""
+        """New and changed rows, and all that share a linking value or a row key with them."""
         if full or not self.store.row_state:
             return {no for no, _ in numbered}
         now = self.combined((no for no, _ in numbered), keys, contents)
@@ -276,7 +276,12 @@ class Import:
         while True:
             values = {value for no in hot for value in links[no]}
             cells = {tuples[no] for no in hot}
-            grown = {no for no, _ in numbered if no in hot or values & links[no] or tuples[no] in cells}
+            named = {keys[no - 1] for no in hot}
+            grown = {
+                no
+                for no, _ in numbered
+                if no in hot or values & links[no] or tuples[no] in cells or keys[no - 1] in named
+            }
             if grown == hot:
                 return hot
             hot = grown

@@ -226,3 +226,21 @@ def test_an_invalid_value_can_reject_the_row(shop: Shop) -> None:
     assert counts["quarantined"] == {"invalid_number": 1}
     assert shop.values("ann@example.org") is None
     assert shop.values("bob@example.org")["city"] == ["Gent"]
+
+
+def test_a_row_key_that_two_people_share_does_not_move_its_sum_at_each_run(shop: Shop) -> None:
+    goal = """
+    row_key: [people.order]
+    identifiers:
+      - {field: people.email, property: email}
+      - {field: people.card, property: customer_id}
+    create_profiles: true
+    mappings: {fields: [{field: people.points, property: score, strategy: sum}]}
+    """
+    rows = "order,email,card,points\nk1,ann@example.org,,1\nk1,,C5,\nk2,,,5\nk1,ann@example.org,,1\nk2,,C5,2\n"
+    shop.connection(goal)
+    for number in range(3):
+        shop.put("people.csv", rows + f"n{number},other{number}@example.org,,1\n")
+        assert shop.counts()["excluded"] == {"no_identifier": 1}
+        found = [shop.profile("email", "ann@example.org"), shop.profile("customer_id", "C5")]
+        assert [profile and profile["properties"]["score"] for profile in found] == [["1"], ["2"]]

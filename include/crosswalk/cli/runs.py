@@ -195,7 +195,7 @@ def _rejects(options: argparse.Namespace, output: Output) -> int:
         return 0
     columns = ["file", "line", "column", "reason", "stage", "what it says", *(["raw"] if options.show_raw else [])]
     keys = ["file", "line", "column", "reason", "stage", "message", *(["raw"] if options.show_raw else [])]
-    output.table(
-        f"{len(listed)} rejects of run {options.run_id}", columns, [[row[key] for key in keys] for row in listed]
-    )
+    first = "The first " if options.limit is not None and len(listed) == options.limit else ""
+    heading = f"{first}{len(listed):,} rejects of run {options.run_id}"
+    output.table(heading, columns, [[row[key] for key in keys] for row in listed])
     return 0

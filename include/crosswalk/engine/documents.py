@@ -16,7 +16,7 @@ from crosswalk.engine import consent, functions
 from crosswalk.engine.link import link_values_path
 from crosswalk.engine.map_task import MapTask
 from crosswalk.engine.strategies import added_values, after
-from crosswalk.engine.template import Node, any_of, call, name, named, number, parquet, sql, text, texts
+from crosswalk.engine.template import Node, any_of, call, name, named, number, parquet, sql, sum_of, text, texts
 
 
 def bucket_documents(task: MapTask) -> Node:
@@ -148,7 +148,7 @@ def _winning_values(task: MapTask) -> list[Node]:
     picked: list[Node] = []
 
     def pick(column: str, row: str, alias: str) -> Node:
-        return sql(f"any_value(f.{column}) FILTER (WHERE f.row_id = {row}) AS {alias}")
+        return sql(f"any_value(CASE WHEN f.row_id = {row} THEN f.{column} END) AS {alias}")
 
     for target in task.frame.targets:
         if target.has_winner:
@@ -364,15 +364,12 @@ def planned_consent(task: MapTask) -> Node:
 
 def bucket_counts(task: MapTask) -> Node:
     """Figures of one bucket: created, updated, unchanged, overwritten profiles, cleared values."""
-    overwritten, cleared = [], [number(0)]
+    overwritten, cleared = [], []
     for target in task.frame.targets:
         no = task.properties.index(target.property_id)
         if target.strategy in ("set", "set_or_clear"):
             overwritten.append(sql(f"(c{no} AND b{no} IS NOT NULL AND NOT list_has_all(coalesce(a{no}, []), b{no}))"))
         cleared.append(sql(f"CASE WHEN b{no} IS NOT NULL AND a{no} IS NULL THEN 1 ELSE 0 END"))
-    total = cleared[0]
-    for item in cleared[1:]:
-        total = sql("$total + $item", total=total, item=item)
     return sql(
         """
         SELECT count(*) FILTER (WHERE is_new) AS created, count(*) FILTER (WHERE NOT is_new AND changed) AS updated,
@@ -383,7 +380,7 @@ def bucket_counts(task: MapTask) -> Node:
         FROM doc
         """,
         overwritten=any_of(overwritten),
-        cleared=total,
+        cleared=sum_of(cleared),
     )
 
 

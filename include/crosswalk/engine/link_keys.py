@@ -8,7 +8,7 @@ from __future__ import annotations
 from crosswalk.engine.link_task import LinkTask, identifier_values
 from crosswalk.engine.row_keys import keyed_rows, place_column
 from crosswalk.engine.session import write_parquet
-from crosswalk.engine.template import name, named, number, parquet, render, sql, union_all
+from crosswalk.engine.template import all_of, name, named, number, parquet, render, sql, union_all
 
 
 def stage_keys(task: LinkTask) -> None:
@@ -129,19 +129,31 @@ def build_tuples(task: LinkTask) -> None:
 
 
 def _spread(task: LinkTask) -> None:
-    """Bring along every tuple that shares a linking value with a hot one, to the fixed point."""
+    """Bring along every tuple that shares a linking value or a repeated row key with a hot one, to the fixed point.
+
+    Rows of one key are one row that changed several times, possibly of several profiles: only all of them together
+    tell where it ends.
+    """
     known = task.tables.count("hot")
-    while known:
-        task.tables.make(
-            "hot",
-            sql(
-                """
-                SELECT tuple_no FROM hot UNION SELECT tuple_no FROM tuple_values SEMI JOIN (
-                    SELECT DISTINCT property_no, value FROM tuple_values SEMI JOIN hot USING (tuple_no)
-                ) AS shared USING (property_no, value)
-                """
-            ),
+    query = """
+        SELECT tuple_no FROM hot UNION SELECT tuple_no FROM tuple_values SEMI JOIN (
+            SELECT DISTINCT property_no, value FROM tuple_values SEMI JOIN hot USING (tuple_no)
+        ) AS shared USING (property_no, value)
+        """
+    if known and task.tables.one("SELECT count(*) FROM keyed WHERE special"):
+        same = [sql(f"k.{raw} IS NOT DISTINCT FROM t.{raw}") for raw in task.raw]
+        rows = sql(
+            "SELECT DISTINCT row_key, tuple_no FROM (SELECT * FROM keyed WHERE special) AS k JOIN tuples AS t ON $same",
+            same=all_of(same),
         )
+        task.tables.make("repeated_tuple", rows)
+        query += """
+            UNION SELECT tuple_no FROM repeated_tuple SEMI JOIN (
+                SELECT DISTINCT row_key FROM repeated_tuple SEMI JOIN hot USING (tuple_no)
+            ) AS repeats USING (row_key)
+            """
+    while known:
+        task.tables.make("hot", sql(query))
         grown = task.tables.count("hot")
         if grown == known:
             return

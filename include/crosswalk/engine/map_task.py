@@ -25,7 +25,7 @@ from crosswalk.engine.session import Session
 from crosswalk.engine.stages import Buckets
 from crosswalk.engine.tables import Tables
 from crosswalk.engine.targets import Frame, Target, build_frame
-from crosswalk.engine.template import Node, any_of, name, named, number, parquet, sql, text, texts
+from crosswalk.engine.template import Node, any_of, name, named, number, parquet, sql, sum_of, text, texts
 
 Lookup = Callable[[pa.RecordBatchReader], pa.RecordBatchReader]
 
@@ -233,16 +233,12 @@ def _good(task: MapTask) -> Node:
 
 def _last(column: str, aggregate: str, condition: Node, task: MapTask) -> Node:
     picked = exp.and_(condition, _good(task)) if task.rejects_rows else condition
-    return sql(f"{aggregate}(row_id) FILTER (WHERE $picked) AS {column}", picked=picked)
+    return sql(f"{aggregate}(CASE WHEN $picked THEN row_id END) AS {column}", picked=picked)
 
 
 def _rounded(task: MapTask) -> Node:
     counts = [mapping.reader.rounded(mapping.cell, mapping.column) for mapping in task.frame.mappings]
-    known = [count for count in counts if count is not None]
-    total: Node = number(0)
-    for count in known:
-        total = sql("$total + $count", total=total, count=count)
-    return total
+    return sum_of([count for count in counts if count is not None])
 
 
 def _row_parts(task: MapTask, target: Target, *, history: bool) -> tuple[list[Node], list[Node]]:

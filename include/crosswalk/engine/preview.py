@@ -5,24 +5,29 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
+
 from crosswalk.engine.read import StagedFile
 from crosswalk.engine.session import Session, identifier, literal
 
 
-def preview(session: Session, staged: StagedFile, rows: int = 10) -> tuple[list[str], list[list[str]]]:
+def preview(staged: StagedFile, rows: int = 10) -> tuple[list[str], list[list[str]]]:
     """The columns of a staged file and its first rows, as text.
 
+    They are the first ones of the Parquet file. A query for them would keep a block of each column in memory, which is
+    too much for some thousand columns.
+
     Example:
-        >>> columns, first = preview(session, staged, rows=5)
+        >>> columns, first = preview(staged, rows=5)
     """
     if not staged.columns:
         return [], []
-    names = ", ".join(map(identifier, staged.columns))
-    found = session.execute(
-        f"SELECT {names} FROM read_parquet({literal(staged.path)})"
-        f" ORDER BY {identifier(staged.record_column)} LIMIT {int(rows)}"
-    ).fetchall()
-    return list(staged.columns), [list(row) for row in found]
+    found: list[list[str]] = []
+    with pq.ParquetFile(staged.path) as table:
+        batches = table.iter_batches(batch_size=max(rows, 1), columns=staged.columns, use_threads=False)
+        while len(found) < rows and (batch := next(batches, None)) is not None:
+            found += [list(row) for row in zip(*(column.to_pylist() for column in batch.columns), strict=True)]
+    return list(staged.columns), found[:rows]
 
 
 def preview_rejects(session: Session, quarantine: Path, most: int) -> list[dict[str, Any]]:

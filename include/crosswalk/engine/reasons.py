@@ -9,7 +9,7 @@ from crosswalk.engine.template import Node, sql, text
 MESSAGES = {
     "ambiguous_match": "The identifiers name different profiles: ",
     "identifier_taken": "The identifier belongs to another profile.",
-    "shared_identifier": "More than 20 different new rows share one identifier value; they cannot all be one profile.",
+    "shared_identifier": "Its identifiers connect it to more than 20 different new rows; these cannot be one profile.",
     "too_long": "The text is longer than 65,000 characters, or 500 in a unique identifier.",
     "invalid_email": "The text is not an e-mail address.",
     "invalid_number": "The text is not a whole number.",

@@ -50,6 +50,9 @@ def open_session(
     try:
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute("SET enable_progress_bar = false")  # it would write to standard output amid JSON
+        # It first puts all levels of a query into one expression, whose planning time grows with the square of the
+        # number of mapped columns: 200 of them cost 6 s instead of 0.2 s, whatever the number of rows.
+        connection.execute("SET disabled_optimizers = 'partial_aggregate_pushdown'")
         yield connection
     except duckdb.OutOfMemoryException as error:
         raise RetryableError(

@@ -15,6 +15,7 @@ from sqlglot import exp
 
 Node = exp.Expr
 Part = Node | Sequence[Node]
+MAX_CHAIN = 50  # terms that are written one after the other
 
 
 @cache
@@ -116,7 +117,24 @@ def all_of(conditions: Sequence[Node]) -> Node:
 
 def any_of(conditions: Sequence[Node]) -> Node:
     """OR of conditions; false when there are none."""
-    return exp.or_(*conditions) if conditions else exp.false()
+    if len(conditions) <= MAX_CHAIN:
+        return exp.or_(*conditions) if conditions else exp.false()
+    halves = [any_of(half) for half in _halves(conditions)]
+    return sql("($left) OR ($right)", left=halves[0], right=halves[1])
+
+
+def sum_of(terms: Sequence[Node]) -> Node:
+    """The sum of terms; 0 when there are none."""
+    if len(terms) <= 1:
+        return terms[0] if terms else number(0)
+    halves = [sum_of(half) for half in _halves(terms)]
+    return sql("$left + $right", left=halves[0], right=halves[1])
+
+
+def _halves(parts: Sequence[Node]) -> tuple[Sequence[Node], Sequence[Node]]:
+    """A tree instead of a chain: some hundred nested operators are too deep for Python and for the engine."""
+    middle = len(parts) // 2
+    return parts[:middle], parts[middle:]
 
 
 def call(function: str, *arguments: Node) -> Node:

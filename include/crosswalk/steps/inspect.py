@@ -101,7 +101,7 @@ def preview_file(context: RunContext, goal_name: str | None, file_name: str | No
                 quarantine=folder.path / "rejects.parquet",
                 work=folder.path / "work",
             )
-            columns, listed = preview(session, staged, rows)
+            columns, listed = preview(staged, rows)
             dates = _dates(context, session, goal, block, staged)
             rejects = preview_rejects(session, folder.path / "rejects.parquet", SHOWN_REJECTS)
     finally:

@@ -16,6 +16,8 @@ from crosswalk.steps.result import StepResult
 if TYPE_CHECKING:
     from crosswalk.config.connection import ImportProfiles
 
+WIDE = 200  # mappings; each takes more than 1 MB in each thread of the engine, so a goal with more of them gets one
+
 
 def map_properties(context: RunContext, goal_name: str | None, *, again: bool = False) -> StepResult:
     """Leave the plan in the goal's folder.
@@ -44,7 +46,7 @@ def map_properties(context: RunContext, goal_name: str | None, *, again: bool = 
 def _compute(context: RunContext, goal: ImportProfiles, folder: GoalFolder) -> None:
     sources, linked = read_json(folder.sources), read_json(folder.link_result)
     context.progress("mapping")
-    with open_session(folder.temporary) as session:
+    with open_session(folder.temporary, threads=1 if len(goal.mappings.fields) > WIDE else None) as session:
         result = compute_plan(
             session,
             rows=folder.current_rows,

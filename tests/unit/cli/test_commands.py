@@ -133,7 +133,11 @@ def test_a_run_shows_why_values_were_set_aside_and_where_to_look(
     run_id = shop.store().runs()[0]["run_id"]
     assert f"crosswalk rejects {run_id}" in shown
     assert main(["rejects", run_id]) == 0
-    assert "what it says" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert shown.startswith("1 rejects of run")
+    assert "what it says" in shown
+    assert main(["rejects", run_id, "--limit", "1"]) == 0
+    assert capsys.readouterr().out.startswith("The first 1 rejects of run")
 
 
 def test_a_goal_without_counts_shows_no_empty_table(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:

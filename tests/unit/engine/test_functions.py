@@ -14,7 +14,7 @@ from crosswalk.engine import functions
 from crosswalk.engine.functions import Marks, parse_datetime
 from crosswalk.engine.identifiers import normalize_identifier
 from crosswalk.engine.session import Session, open_session
-from crosswalk.engine.template import all_of, any_of, name, named, render, sql, text, texts, union_all
+from crosswalk.engine.template import all_of, any_of, name, named, number, render, sql, sum_of, text, texts, union_all
 from crosswalk.engine.values import ValueReader
 
 
@@ -239,3 +239,10 @@ def test_lists_of_parts_fill_columns_arguments_and_conditions(session: Session) 
     both = union_all([sql("SELECT 1"), sql("SELECT 2")])
     assert session.execute(render(both)).fetchall() == [(1,), (2,)]
     assert session.execute(render(sql("SELECT $listed", listed=texts(["a'b", ""])))).fetchall() == [(["a'b", ""],)]
+
+
+def test_conditions_and_sums_may_have_thousands_of_terms(session: Session) -> None:
+    items = [sql("$n = 2999", n=number(n)) for n in range(3000)]
+    query = sql("SELECT $any, $sum", any=any_of(items), sum=sum_of([number(n) for n in range(3000)]))
+    assert session.execute(render(query)).fetchall() == [(True, 2999 * 1500)]
+    assert render(sum_of([])) == "0"
