@@ -577,7 +577,15 @@ def test_purging_removes_old_history_but_never_what_makes_a_repeat_harmless(stor
     assert set(store.purge(30).values()) == {0}
     for table, column in (("run", "finished_at"), ("batch", "applied_at")):
         store._db.execute(f"UPDATE {table} SET {column} = {column} - 31 * CAST(86400000 AS BIGINT)")
-    assert store.purge(30) == {"change_log": 1, "quarantine": 1, "goal_run": 1, "report_claim": 0, "run": 1}
+    assert store.purge(30) == {
+        "change_log": 1,
+        "row_log": 0,
+        "quarantine": 1,
+        "goal_run": 1,
+        "report_claim": 0,
+        "run": 1,
+    }
+    assert [batch.is_logged for batch in store.applied_batches("run-1")] == [False]
     assert store.profile_changes("p1") == []
     assert store.quarantine("run-1") == []
     assert store.runs() == []

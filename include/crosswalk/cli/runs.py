@@ -92,6 +92,10 @@ def _apply(options: argparse.Namespace, output: Output) -> int:
         raise ConfigError(
             f'There is no run "{options.run_id}".', remedy="crosswalk runs lists them.", code="unknown_run"
         )
+    if run["mode"] == "undo":
+        raise ConfigError(
+            f"Run {options.run_id} is an undo.", remedy="Write it with crosswalk undo RUN --apply.", code="no_plan"
+        )
     waiting = [item["goal"] for item in run["goals"] if item["state"] in ("planned", "held")]
     if not waiting:
         raise ConfigError(

@@ -22,6 +22,11 @@ COUNT_LABELS = (
     ("files_skipped", "files skipped"),
     ("files_rejected", "files rejected"),
     ("files_marked_done", "files marked done"),
+    ("profiles_restored", "profiles taken back"),
+    ("profiles_removed", "profiles removed"),
+    ("profiles_gone", "profiles gone already"),
+    ("answers_taken_back", "consent answers taken back"),
+    ("rows_taken_back", "rows taken back"),
 )
 
 
@@ -122,7 +127,7 @@ class Output:
     def _goal(self, goal: dict[str, Any], timings: dict[str, float]) -> None:
         counts = goal["counts"]
         rows: list[tuple[str, Any]] = [(label, counts[key]) for key, label in COUNT_LABELS if counts.get(key)]
-        for group, label in (("excluded", "excluded"), ("quarantined", "quarantined")):
+        for group, label in (("excluded", "excluded"), ("quarantined", "quarantined"), ("left_alone", "left alone")):
             rows += [(f"{label}: {reason}", number) for reason, number in sorted(counts.get(group, {}).items())]
         self.table(f"Goal {goal['goal']}: {goal['state']}", ["count", "number"], rows)
         if goal.get("reason"):
