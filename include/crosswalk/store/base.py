@@ -321,8 +321,11 @@ class Store(Protocol):
     def save_quarantine(self, run_id: str, goal: str, rows: pa.RecordBatchReader) -> None:
         """Replace what a run's goal set aside, for runs that apply nothing (plan, failed)."""
 
-    def profile_changes(self, profile_id: str, limit: int = 100) -> list[dict[str, Any]]:
-        """What changed a profile, newest first: run, goal and, per property, before, after, file and line."""
+    def profile_changes(self, profile_id: str, limit: int | None = 100) -> list[dict[str, Any]]:
+        """What changed a profile, newest first: run, goal and, per property, before, after, file and line.
+
+        ``undone_by`` names the run that took the batch back.
+        """
 
     def unique_profiles(self, connection: str) -> dict[str, int]:
         """Distinct profiles ever exchanged, by direction (``in``, ``out``)."""
