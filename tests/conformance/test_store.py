@@ -597,11 +597,13 @@ def test_purging_removes_old_history_but_never_what_makes_a_repeat_harmless(stor
     assert store.purge(30) == {
         "event": 0,
         "change_log": 1,
+        "row_log": 0,
         "quarantine": 1,
         "goal_run": 1,
         "report_claim": 0,
         "run": 1,
     }
+    assert [batch.is_logged for batch in store.applied_batches("run-1")] == [False]
     assert store.profile_changes("p1") == []
     assert store.quarantine("run-1") == []
     assert store.runs() == []

@@ -20,9 +20,11 @@ from crosswalk.config.loader import (
     load_connections,
     load_tenant,
 )
+from crosswalk.config.tenant import Tenant
 from crosswalk.core.errors import ConfigError, CrosswalkError, Finding
 from crosswalk.core.redaction import mask
 from crosswalk.hooks.credentials import resolve
+from crosswalk.store.base import Store
 
 
 def add_commands(commands: Any) -> None:
@@ -237,23 +239,34 @@ def _status(options: argparse.Namespace, output: Output) -> int:
     return 0
 
 
-def _profile(options: argparse.Namespace, output: Output) -> int:
+def identified_profile(identifier: str, tenant: Tenant, opened_store: Store) -> dict[str, Any]:
+    """The profile that ``PROPERTY=VALUE`` names.
+
+    Raises:
+        ConfigError: the property is no unique identifier.
+        CrosswalkError: no profile has the value.
+    """
     from crosswalk.engine.identifiers import normalize_identifier
 
-    name, separator, value = options.identifier.partition("=")
-    tenant = load_tenant(find_tenant_folder()).model
+    name, separator, value = identifier.partition("=")
     definition = tenant.properties.get(name)
     if not separator or definition is None or definition.identifier != "unique":
         known = ", ".join(sorted(key for key, item in tenant.properties.items() if item.identifier == "unique"))
         raise ConfigError(
-            f'"{options.identifier}" does not name a unique identifier.',
+            f'"{identifier}" does not name a unique identifier.',
             remedy=f"Use PROPERTY=VALUE with one of: {known or 'none is declared'}.",
             code="unknown_identifier",
         )
+    profile = opened_store.find_profile(name, normalize_identifier(definition, value))
+    if profile is None:
+        raise CrosswalkError(f"No profile has that {name}.", code="no_profile")
+    return profile
+
+
+def _profile(options: argparse.Namespace, output: Output) -> int:
+    tenant = load_tenant(find_tenant_folder()).model
     with store() as opened_store:
-        profile = opened_store.find_profile(name, normalize_identifier(definition, value))
-        if profile is None:
-            raise CrosswalkError(f"No profile has that {name}.", code="no_profile")
+        profile = identified_profile(options.identifier, tenant, opened_store)
         profile["events"] = opened_store.profile_events(profile["profile_id"])
     if output.as_json:
         output.json(profile)

@@ -98,6 +98,10 @@ def _apply(options: argparse.Namespace, output: Output) -> int:
         raise ConfigError(
             f'There is no run "{options.run_id}".', remedy="crosswalk runs lists them.", code="unknown_run"
         )
+    if run["mode"] == "undo":
+        raise ConfigError(
+            f"Run {options.run_id} is an undo.", remedy="Write it with crosswalk undo RUN --apply.", code="no_plan"
+        )
     waiting = [goal["goal"] for goal in run_document(run)["goals"] if _keeps_plan(goal)]
     if not waiting:
         raise ConfigError(

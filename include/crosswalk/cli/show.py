@@ -36,10 +36,16 @@ COUNT_LABELS = (
     ("exported", "profiles exported"),
     ("files_written", "files written"),
     ("replaced_characters", "characters replaced"),
+    ("profiles_restored", "profiles taken back"),
+    ("profiles_removed", "profiles removed"),
+    ("profiles_gone", "profiles gone already"),
+    ("answers_taken_back", "consent answers taken back"),
+    ("rows_taken_back", "rows taken back"),
 )
 COUNTS_BY_NAME = (
     ("excluded", "excluded"),
     ("quarantined", "quarantined"),
+    ("left_alone", "left alone"),
     ("invalid_by_reason", "invalid value"),
     ("events_rejected_by_reason", "event rejected"),
     ("linked_quarantined", "quarantined in a linked file"),

@@ -256,6 +256,7 @@ def _compared(task: MapTask, linked: Node) -> Node:
 def planned_profiles(task: MapTask) -> Node:
     """PLANNED_PROFILE_SCHEMA."""
     parts, entries = [], []
+    summed = {target.property_id for target in task.sums}  # undo takes an amount back, whatever was added since
     for no, property_id in enumerate(task.properties):
         key = json.dumps(property_id, ensure_ascii=False)
         flag, place = name(f"c{no}"), name(f"p{no}")
@@ -266,13 +267,14 @@ def planned_profiles(task: MapTask) -> Node:
         entries.append(
             sql(
                 "CASE WHEN $flag THEN concat($key, $before, ',\"after\":', $after, ',\"file\":', $file, "
-                "',\"line\":', $line, '}') END",
+                "',\"line\":', $line, $end) END",
                 flag=flag,
                 key=text(f'{key}:{{"before":'),
                 before=before_json,
                 after=after_json,
                 file=_file_json(task.sources, place),
                 line=sql("coalesce(nullif($place % 1099511627776, 0)::VARCHAR, 'null')", place=place),
+                end=text(',"sum":true}' if property_id in summed else "}"),
             )
         )
     patch = _object(parts)

@@ -25,6 +25,7 @@ __all__ = [
     "RunContext",
     "RunRequest",
     "StepResult",
+    "as_known_error",
     "gravest",
     "open_run",
     "record_outcome",
@@ -105,7 +106,7 @@ def record_outcome(context: RunContext, name: str, goal: str | None, step: Step)
         _record(context, name, goal, started, before, error=error.at(connection=context.name, goal=goal))
         raise
     except Exception as error:
-        wrapped = _wrap(error, name).at(connection=context.name, goal=goal)
+        wrapped = as_known_error(error, name).at(connection=context.name, goal=goal)
         _record(context, name, goal, started, before, error=wrapped)
         raise wrapped from error
     if name != "report":
@@ -119,7 +120,7 @@ def _known(context: RunContext, goal: str) -> dict[str, Any]:
     return next((item for item in goals if item["goal"] == goal), {})
 
 
-def _wrap(error: Exception, step: str) -> FatalError | RetryableError:
+def as_known_error(error: Exception, step: str) -> FatalError | RetryableError:
     """An error that no step foresaw, as one of ours."""
     if isinstance(error, FileNotFoundError):
         return FatalError(

@@ -11,13 +11,29 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 from crosswalk.core.errors import CrosswalkError
-from crosswalk.steps.context import RunContext
 from crosswalk.store import open_store
-from crosswalk.store.base import Lease
+from crosswalk.store.base import Lease, Store
 
 log = logging.getLogger(__name__)
+
+
+class Holder(Protocol):
+    """Who holds a lease: a run of a connection."""
+
+    @property
+    def name(self) -> str:
+        """The connection."""
+
+    @property
+    def run_id(self) -> str:
+        """The run."""
+
+    @property
+    def store(self) -> Store:
+        """The profile store."""
 
 
 def lease_seconds() -> int:
@@ -26,7 +42,7 @@ def lease_seconds() -> int:
 
 
 @contextmanager
-def holding(context: RunContext) -> Iterator[Lease]:
+def holding(context: Holder) -> Iterator[Lease]:
     """Take (or take again) the lease and renew it until the block ends; it is kept for the run's next step.
 
     Raises:

@@ -2,7 +2,8 @@
 
 The ledger remembers of every file its size, time and content hash. Equal size and time means unchanged without
 reading it; a changed time with an equal size is settled by the content. A changed configuration, a changed linked file
-or a full run selects every primary file that is there.
+or a full run selects every primary file that is there; one whose import was undone comes again only when it changed or
+on a full run.
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ def _look_at(context: RunContext, goal: AnyImport, state: GoalState, folder: Goa
 
 
 def look_at_files(context: RunContext, goal: AnyImport) -> list[dict[str, Any]]:
-    """Every file of the goal with what a run would make of it: new, changed, unchanged or unstable."""
+    """Every file of the goal with what a run would make of it: new, changed, unchanged, undone or unstable."""
     state = context.store.goal_state(context.name, goal.name)
     folder = context.goal_folder(goal)
     try:
@@ -126,7 +127,7 @@ def _compare(
     listed: list[tuple[SourceFile, list[RemoteFile]]],
     stable: set[str],
 ) -> list[dict[str, Any]]:
-    """One look per file: new, changed, unchanged or unstable."""
+    """One look per file: new, changed, unchanged, undone (unchanged, its import was undone) or unstable."""
     now = time.time()
     looks = []
     for position, (block, files) in enumerate(listed):
@@ -150,6 +151,8 @@ def _compare(
                     role = str(look["role"])
                     seen = FileRecord(file.path, file.size, int(file.modified), fetched.sha256, now, role)
                     context.store.note_file_seen(state.goal_id, seen)
+            if look["look"] == "unchanged" and known is not None and known.undone:
+                look["look"] = "undone"
             looks.append(look)
     return looks
 
@@ -178,16 +181,17 @@ def decide(
     primary = [look for look in looks if look["role"] == "primary" and look["look"] != "unstable"]
     linked = [look for look in looks if look["role"] != "primary"]
     unstable = [look["path"] for look in looks if look["look"] == "unstable"]
+    standing = [look for look in primary if look["look"] != "undone"]
     config_changed = state.config_hash is not None and state.config_hash != config_hash
     linked_changed = any(look["look"] in ("new", "changed") for look in linked)
     if full:
         chosen, reason = primary, "full run"
     elif config_changed:
-        chosen, reason = primary, "the configuration changed"
+        chosen, reason = standing, "the configuration changed"
     elif linked_changed and state.config_hash is not None:
-        chosen, reason = primary, "a linked file changed"
+        chosen, reason = standing, "a linked file changed"
     else:
-        chosen, reason = [look for look in primary if look["look"] != "unchanged"], "new or changed files"
+        chosen, reason = [look for look in standing if look["look"] != "unchanged"], "new or changed files"
     blocked = [look["path"] for look in linked if look["look"] == "unstable"]
     if blocked:
         chosen, reason = [], f"linked file {blocked[0]} is still being written"
@@ -219,4 +223,6 @@ def _why_nothing(goal: AnyImport, looks: list[dict[str, Any]], unstable: list[st
         return f"{len(unstable)} file(s) are still being written, the first is {unstable[0]}"
     if not any(look["role"] == "primary" for look in looks):
         return f"no file matches {goal.files[0].path}"
-    return "all files are unchanged since they were imported"
+    undone = sum(look["look"] == "undone" for look in looks)
+    also = f"; the import of {undone} of them was undone, a full run takes them again" if undone else ""
+    return f"all files are unchanged since they were imported{also}"

@@ -14,7 +14,8 @@ def connection_status(loaded: LoadedConnection, store: Store) -> dict[str, Any]:
     An arrow is there when a goal of that direction is enabled; it is ``ok`` (green) when the last run that tried it
     ended well, ``error`` when it did not, ``new`` before the first run.
     """
-    runs = [run for run in store.runs(loaded.name, 20) if run["mode"] == "apply" or run["state"] not in ("planned",)]
+    listed = [run for run in store.runs(loaded.name, 20) if run["mode"] != "undo"]  # an undo exchanges nothing
+    runs = [run for run in listed if run["mode"] == "apply" or run["state"] not in ("planned",)]
     directions = loaded.model.directions if loaded.model.enabled else set()
     document: dict[str, Any] = {
         "connection": loaded.name,

@@ -52,7 +52,8 @@ class RowStatement:
         name: of the temporary table on PostgreSQL; unique within a transaction.
         columns: column name to kind (a key of ``KINDS``).
         sql: ``{column}`` stands for a row's value. ``INSERT ... {select} ... {rows}``, ``UPDATE ... {from} WHERE`` and
-            ``DELETE ... {using} WHERE`` name where the rows come from.
+            ``DELETE ... {using} WHERE`` name where the rows come from; so does ``INSERT ... SELECT ... FROM table
+            {beside} WHERE`` for rows of another table.
         plain_insert: the table that the rows go into as they are, where the columns are the table's: PostgreSQL copies
             straight into it. A key that is there already is then a ``UniqueError``.
     """

@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol
 import pyarrow as pa
 
 from crosswalk.store.export_base import ExportStore
+from crosswalk.store.undo_base import UndoStore
 
 MATCH_SCHEMA = pa.schema([("property_id", pa.string()), ("value", pa.string())])
 MATCHED_SCHEMA = pa.schema([("property_id", pa.string()), ("value", pa.string()), ("profile_id", pa.string())])
@@ -109,6 +110,7 @@ class FileRecord:
         sha256: of the content as it lies on the source.
         seen_at: our clock when size and time were last looked at, epoch seconds.
         role: ``primary`` or the name of the linked file block.
+        undone: its import was undone; it comes again only when it changed or on a full run.
     """
 
     path: str
@@ -117,6 +119,7 @@ class FileRecord:
     sha256: str
     seen_at: float
     role: str = "primary"
+    undone: bool = False
 
 
 @dataclass(frozen=True)
@@ -185,13 +188,13 @@ class Applied:
 class Moved:
     """Something that *link* read has changed since; nothing was written.
 
-    ``reasons`` counts by kind: ``version``, ``identifier``, ``event``, ``goal_state``.
+    ``reasons`` counts by kind: ``version``, ``identifier``, ``event``, ``goal_state``, ``undone``, ``row_state``.
     """
 
     reasons: dict[str, int]
 
 
-class Store(ExportStore, Protocol):
+class Store(ExportStore, UndoStore, Protocol):
     """The profile store. One instance per thread; safe for many processes."""
 
     uri: str
@@ -277,8 +280,11 @@ class Store(ExportStore, Protocol):
     def save_quarantine(self, run_id: str, goal: str, rows: pa.RecordBatchReader) -> None:
         """Replace what a run's goal set aside, for runs that apply nothing (plan, failed)."""
 
-    def profile_changes(self, profile_id: str, limit: int = 100) -> list[dict[str, Any]]:
-        """What changed a profile, newest first: run, goal and, per property, before, after, file and line."""
+    def profile_changes(self, profile_id: str, limit: int | None = 100) -> list[dict[str, Any]]:
+        """What changed a profile, newest first: run, goal and, per property, before, after, file and line.
+
+        ``undone_by`` names the run that took the batch back.
+        """
 
     def unique_profiles(self, connection: str) -> dict[str, int]:
         """Distinct profiles ever exchanged, by direction (``in``, ``out``)."""

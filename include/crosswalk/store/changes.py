@@ -16,6 +16,7 @@ from crosswalk.store.events import DELETE_EXPIRED, Events
 from crosswalk.store.ledger import Ledger
 from crosswalk.store.ordering import in_order
 from crosswalk.store.products import Products
+from crosswalk.store.undo_base import Undo
 
 INSERT_PROFILE = RowStatement(
     "profile_insert",
@@ -61,11 +62,25 @@ CLAIM_IDENTIFIER = RowStatement(
 )
 KEEP_ROW_STATE = RowStatement(
     "row_state",
-    {"goal_id": "int", "row_key": "blob", "row_hash": "blob", "profile_id": "text", "amounts": "text"},
-    "INSERT INTO row_state (goal_id, row_key, row_hash, profile_id, amounts) "
-    "{select} {goal_id}, {row_key}, {row_hash}, {profile_id}, {amounts} {rows} "
+    {
+        "goal_id": "int",
+        "row_key": "blob",
+        "row_hash": "blob",
+        "profile_id": "text",
+        "amounts": "text",
+        "batch_no": "int",
+    },
+    "INSERT INTO row_state (goal_id, row_key, row_hash, profile_id, amounts, batch_no) "
+    "{select} {goal_id}, {row_key}, {row_hash}, {profile_id}, {amounts}, {batch_no} {rows} "
     "ON CONFLICT (goal_id, row_key) DO UPDATE SET row_hash = excluded.row_hash, profile_id = excluded.profile_id, "
-    "amounts = excluded.amounts",
+    "amounts = excluded.amounts, batch_no = excluded.batch_no",
+)
+LOG_ROW_STATE = RowStatement(
+    "row_log",
+    {"batch_no": "int", "goal_id": "int", "row_key": "blob"},
+    "INSERT INTO row_log (batch_no, row_key, row_hash, profile_id, amounts, written_by) "
+    "SELECT {batch_no}, o.row_key, o.row_hash, o.profile_id, o.amounts, o.batch_no FROM row_state o {beside} "
+    "WHERE o.goal_id = {goal_id} AND o.row_key = {row_key}",
 )
 LOG_CONSENT = RowStatement(
     "consent",
@@ -99,7 +114,7 @@ KEEP_FILE = RowStatement(
     "INSERT INTO source_file (goal_id, path, size, modified, sha256, seen_at, role) "
     "{select} {goal_id}, {path}, {size}, {modified}, {sha256}, {seen_at}, {role} {rows} "
     "ON CONFLICT (goal_id, path) DO UPDATE SET size = excluded.size, modified = excluded.modified, "
-    "sha256 = excluded.sha256, seen_at = excluded.seen_at, role = excluded.role",
+    "sha256 = excluded.sha256, seen_at = excluded.seen_at, role = excluded.role, undone_by = NULL",
 )
 LOG_FILE = RowStatement(
     "batch_file",
@@ -116,7 +131,7 @@ _QUARANTINE = pa.schema(
 )
 
 
-class _OvertakenError(Exception):
+class OvertakenError(Exception):
     """Rolls the transaction back; ``reasons`` becomes ``Moved``."""
 
     def __init__(self, kind: str, count: int) -> None:
@@ -133,7 +148,7 @@ class Changes(Ledger, Events, Products):
         """Commit a batch, or nothing."""
         try:
             return self._db.in_transaction(lambda: self._apply(batch))
-        except _OvertakenError as overtaken:
+        except OvertakenError as overtaken:
             return Moved(overtaken.reasons)
         except UniqueError:
             appeared = self._count_existing(batch)
@@ -152,11 +167,11 @@ class Changes(Ledger, Events, Products):
         number, now = self._record_batch(batch)
         self._write_profiles(batch, number, now)
         self._write_identifiers(batch)
-        self._write_row_state(batch)
+        self._write_row_state(batch, number)
         self._write_consent(batch, number)
         missed = self._write_events(batch, number)
         if missed:
-            raise _OvertakenError("event", missed)
+            raise OvertakenError("event", missed)
         self._write_products(batch)
         self._replace_quarantine(batch.run_id, batch.goal, batch.quarantine())
         self._write_files(batch, number)
@@ -173,7 +188,7 @@ class Changes(Ledger, Events, Products):
             _ONE,
         )
         if not moved:
-            raise _OvertakenError("goal_state", 1)
+            raise OvertakenError("goal_state", 1)
 
     def _record_batch(self, batch: Batch) -> tuple[int, int]:
         """The batch's number and the database's time."""
@@ -206,7 +221,7 @@ class Changes(Ledger, Events, Products):
         log.finish()  # its key is what notices a plan that lists a profile twice
         missed = updates.rows - updates.finish()
         if missed:
-            raise _OvertakenError("version", missed)
+            raise OvertakenError("version", missed)
 
     def _count_existing(self, batch: Batch) -> int:
         """How many of the profiles that the batch would create are there, after an insert of them failed."""
@@ -236,9 +251,9 @@ class Changes(Ledger, Events, Products):
                 _ONE,
             )[0]["one"]
         if same != planned.num_rows:
-            raise _OvertakenError("version", planned.num_rows - same)
+            raise OvertakenError("version", planned.num_rows - same)
 
-    def _write_identifiers(self, batch: Batch) -> None:
+    def _write_identifiers(self, batch: Batch | Undo) -> None:
         """Removals first, so that a value can pass from one profile to another within a batch."""
         self._db.sink(REMOVE_IDENTIFIER).write_all(_identifiers(batch, "remove"))
         taken = self._db.write_new(
@@ -247,7 +262,7 @@ class Changes(Ledger, Events, Products):
         )
         if taken:
             _refuse_ambiguous(_identifiers(batch, "add"))
-            raise _OvertakenError("identifier", taken)
+            raise OvertakenError("identifier", taken)
 
     def _missed(self, statement: RowStatement, rows: Iterable[pa.RecordBatch]) -> int:
         """Write rows; how many of them were not written."""
@@ -255,9 +270,14 @@ class Changes(Ledger, Events, Products):
         written = sink.write_all(rows)
         return sink.rows - written
 
-    def _write_row_state(self, batch: Batch) -> None:
-        rows = in_order(batch.row_state(), "row_key", scratch=batch.scratch)
-        self._db.sink(KEEP_ROW_STATE, {"goal_id": batch.goal_id}).write_all(rows)
+    def _write_row_state(self, batch: Batch, number: int) -> None:
+        constants = {"goal_id": batch.goal_id, "batch_no": number}
+        if batch.state_version:  # else there is nothing that could be overwritten
+            keys = (rows.select(["row_key"]) for rows in batch.row_state())
+            self._db.sink(LOG_ROW_STATE, constants).write_all(in_order(keys, "row_key", scratch=batch.scratch))
+        self._db.sink(KEEP_ROW_STATE, constants).write_all(
+            in_order(batch.row_state(), "row_key", scratch=batch.scratch)
+        )
 
     def _write_consent(self, batch: Batch, number: int) -> None:
         self._db.sink(LOG_CONSENT, {"batch_no": number}).write_all(batch.consent())
@@ -299,14 +319,18 @@ class Changes(Ledger, Events, Products):
         statements = {
             "event": DELETE_EXPIRED,
             "change_log": f"DELETE FROM change_log WHERE batch_no IN {batches}",
+            "row_log": f"DELETE FROM row_log WHERE batch_no IN {batches}",
             "quarantine": f"DELETE FROM quarantine WHERE run_id IN {runs}",
             "goal_run": f"DELETE FROM goal_run WHERE run_id IN {runs}",
             "report_claim": f"DELETE FROM report_claim WHERE run_id IN {runs}",
             "run": f"DELETE FROM run WHERE finished_at < {old}",
         }
-        return self._db.in_transaction(
-            lambda: {table: self._db.execute_counted(sql) for table, sql in statements.items()}
-        )
+
+        def work() -> dict[str, int]:
+            self._db.execute(f"UPDATE batch SET is_logged = 0 WHERE applied_at < {old}")  # cannot be undone any more
+            return {table: self._db.execute_counted(sql) for table, sql in statements.items()}
+
+        return self._db.in_transaction(work)
 
 
 def _of(planned: pa.RecordBatch, outcome: str, *columns: str) -> pa.RecordBatch:
@@ -327,7 +351,7 @@ def _log_entries(planned: pa.RecordBatch) -> pa.RecordBatch:
     )
 
 
-def _identifiers(batch: Batch, action: str) -> Iterable[pa.RecordBatch]:
+def _identifiers(batch: Batch | Undo, action: str) -> Iterable[pa.RecordBatch]:
     chosen = (rows.filter(pc.equal(rows.column("action"), action)) for rows in batch.identifiers())
     return in_order(chosen, "property_id", "value", scratch=batch.scratch)
 

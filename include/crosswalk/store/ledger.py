@@ -40,7 +40,15 @@ _GOAL = pa.schema(
     ]
 )
 _FILE = pa.schema(
-    [("path", TEXT), ("size", INT), ("modified", INT), ("sha256", TEXT), ("seen_at", REAL), ("role", TEXT)]
+    [
+        ("path", TEXT),
+        ("size", INT),
+        ("modified", INT),
+        ("sha256", TEXT),
+        ("seen_at", REAL),
+        ("role", TEXT),
+        ("undone", TEXT),
+    ]
 )
 _ONE = pa.schema([("one", INT)])
 _NO_LIMIT = 1 << 40
@@ -216,7 +224,8 @@ class Ledger:
             found = self._db.query(select, (connection, goal), _GOAL)
         row = found[0]
         files = self._db.query(
-            "SELECT path, size, modified, sha256, seen_at, role FROM source_file WHERE goal_id = $1",
+            "SELECT path, size, modified, sha256, seen_at, role, coalesce(undone_by, '') FROM source_file "
+            "WHERE goal_id = $1",
             (row["goal_id"],),
             _FILE,
         )
@@ -226,7 +235,7 @@ class Ledger:
             config_hash=row["config_hash"],
             last_good_run_at=iso(row["last_good_run_at"]),
             last_good_run_id=row["last_good_run_id"],
-            files={file["path"]: FileRecord(**file) for file in files},
+            files={file["path"]: FileRecord(**{**file, "undone": bool(file["undone"])}) for file in files},
         )
 
     def note_file_seen(self, goal_id: int, file: FileRecord) -> None:

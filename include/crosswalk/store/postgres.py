@@ -40,7 +40,7 @@ class PostgresSink(Sink):
         }
         source = f"pg_temp.{self._table} s"
         where = {"select": "SELECT", "rows": f"FROM {source} WHERE true"}
-        where |= {"from": f"FROM {source}", "using": f"USING {source}"}
+        where |= {"from": f"FROM {source}", "using": f"USING {source}", "beside": f", {source}"}
         self._sql = statement.sql.format_map({**backend.tokens, **values, **where})
         self._made = False
 

@@ -34,6 +34,7 @@ _CHANGE = pa.schema(
         ("kind", TEXT),
         ("changes", TEXT),
         ("at", INT),
+        ("undone_by", TEXT),
     ]
 )
 _COUNT = pa.schema([("count", INT)])
@@ -87,16 +88,26 @@ class Profiles:
             "modified_at": iso(row["modified_at"]),
         }
 
-    def profile_changes(self, profile_id: str, limit: int = 100) -> list[dict[str, Any]]:
+    def profile_changes(self, profile_id: str, limit: int | None = 100) -> list[dict[str, Any]]:
         """What changed a profile, newest first: run, goal and, per property, before, after, file and line."""
         found = self._db.query(
             "SELECT b.run_id, b.connection, g.goal, b.batch_id, c.version, c.kind, CAST(c.changes AS TEXT), "
-            "b.applied_at FROM batch b JOIN change_log c ON c.batch_no = b.batch_no AND c.profile_id = $1 "
-            f"JOIN goal g ON g.goal_id = b.goal_id ORDER BY b.batch_no DESC LIMIT {int(limit)}",
+            "b.applied_at, coalesce(b.undone_by, '') "
+            "FROM batch b JOIN change_log c ON c.batch_no = b.batch_no AND c.profile_id = $1 "
+            "JOIN goal g ON g.goal_id = b.goal_id "
+            f"ORDER BY b.batch_no DESC LIMIT {1 << 40 if limit is None else int(limit)}",
             (profile_id,),
             _CHANGE,
         )
-        return [{**row, "changes": json.loads(row["changes"] or "{}"), "at": iso(row["at"])} for row in found]
+        return [
+            {
+                **row,
+                "changes": json.loads(row["changes"] or "{}"),
+                "at": iso(row["at"]),
+                "undone_by": row["undone_by"] or None,
+            }
+            for row in found
+        ]
 
     def unique_profiles(self, connection: str) -> dict[str, int]:
         """Distinct profiles ever exchanged, by direction."""

@@ -10,6 +10,8 @@ Why it is shaped like this:
 - The change log, the consent log and the history of files point to a ``batch`` by number instead of repeating run, goal
   and time in every row. ``(batch_no, profile_id)`` grows at its end only, which is what makes a million entries cheap;
   one profile's history is one look-up per batch.
+- ``row_log`` holds what a batch overwrote in ``row_state`` (``written_by``: the batch that had written it); a row that
+  a batch wrote and did not overwrite was new. So a batch can be undone whatever came after it.
 - ``profile_identifier`` is its own unique index; the other direction (identifiers of a profile) is in the document.
 - A lease's row is never deleted, so its fencing number only grows.
 - ``goal_run.place`` counts the saves of a run, for a clock cannot tell two within one millisecond apart.
@@ -57,8 +59,18 @@ MIGRATIONS: list[list[str]] = [
             row_hash {blob} NOT NULL,
             profile_id {text},
             amounts {text},
+            batch_no BIGINT NOT NULL,
             PRIMARY KEY (goal_id, row_key)
         ) {keyed_roomy}""",
+        """CREATE TABLE row_log (
+            batch_no BIGINT NOT NULL,
+            row_key {blob} NOT NULL,
+            row_hash {blob} NOT NULL,
+            profile_id {text},
+            amounts {text},
+            written_by BIGINT NOT NULL,
+            PRIMARY KEY (batch_no, row_key)
+        ) {keyed}""",
         """CREATE TABLE source_file (
             goal_id BIGINT NOT NULL,
             path {text} NOT NULL,
@@ -67,6 +79,7 @@ MIGRATIONS: list[list[str]] = [
             sha256 {text} NOT NULL,
             seen_at {real} NOT NULL,
             role {text} NOT NULL,
+            undone_by {text},
             PRIMARY KEY (goal_id, path)
         )""",
         """CREATE TABLE run (
@@ -101,7 +114,10 @@ MIGRATIONS: list[list[str]] = [
             goal_id BIGINT NOT NULL,
             config_hash {text} NOT NULL,
             counts {text} NOT NULL,
-            applied_at BIGINT NOT NULL
+            applied_at BIGINT NOT NULL,
+            is_logged BIGINT NOT NULL DEFAULT 1,
+            undoes BIGINT,
+            undone_by {text}
         )""",
         "CREATE INDEX batch_by_run ON batch (run_id)",
         """CREATE TABLE batch_file (

@@ -8,15 +8,15 @@ import pyarrow as pa
 
 from crosswalk.core.errors import ConfigError
 from crosswalk.store.backend import Backend
-from crosswalk.store.changes import Changes
 from crosswalk.store.outbox import Outbox
 from crosswalk.store.profiles import Profiles
 from crosswalk.store.schema import LATEST, MIGRATIONS
+from crosswalk.store.undo import Undoing
 
 _VERSION = pa.schema([("version", pa.int64())])
 
 
-class SqlStore(Changes, Outbox, Profiles):
+class SqlStore(Undoing, Outbox, Profiles):
     """The profile store; implements ``store.base.Store``. For one thread.
 
     Args:

@@ -26,7 +26,7 @@ SENTINELS = {"string": "''", "int64": "0", "double": "0.0", "binary": "x''"}
 
 
 # VALUES and not SELECT: a statement that could write several rows keeps an undo journal of its own.
-_ROW_WORDS = {"select": "VALUES (", "rows": ")", "from": "", "using": ""}
+_ROW_WORDS = {"select": "VALUES (", "rows": ")", "from": "", "using": "", "beside": ""}
 
 
 class SqliteSink(Sink):

@@ -110,3 +110,17 @@ def test_size_and_time_settle_a_file_unless_its_time_moved_or_was_too_fresh(
 def test_a_file_outside_the_stable_ones_is_unstable_whatever_the_ledger_says() -> None:
     file = RemoteFile("f", "f", 10, 1000)
     assert _look(file, FileRecord("f", 10, 1000, "x", 2000.0), set()) == "unstable"
+
+
+@pytest.mark.parametrize("change", ["nothing", "configuration", "linked file"])
+def test_a_file_whose_import_was_undone_comes_again_only_on_a_full_run(change: str) -> None:
+    linked = look("p", "changed" if change == "linked file" else "unchanged", "people")
+    looks = [look("a", "undone"), look("b", "unchanged"), linked]
+    known = "other" if change == "configuration" else "same"
+    assert "a" not in paths(decided(looks, known=known))
+    assert paths(decided(looks, known=known, full=True)) == ["a", "b", "p"]
+
+
+def test_the_reason_for_reading_nothing_says_what_was_undone() -> None:
+    decision = decided([look("a", "undone"), look("p", "unchanged", "people")])
+    assert decision["reason"].endswith("the import of 1 of them was undone, a full run takes them again")
