@@ -210,7 +210,7 @@ def plant_talkative_secret(patch: pytest.MonkeyPatch) -> None:
 def plant_done_before_commit(patch: pytest.MonkeyPatch) -> None:
     from crosswalk.steps import pipeline
 
-    patch.setattr(pipeline, "steps_of", lambda goal: (*goal.steps[:-2], "finish", "apply"))
+    patch.setattr(pipeline, "steps_of", lambda connection, goal: (*goal.steps[:-2], "finish", "apply"))
 
 
 def plant_sleeping_guard(patch: pytest.MonkeyPatch) -> None:

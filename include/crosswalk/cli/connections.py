@@ -104,7 +104,7 @@ def run_document(run: dict[str, Any], mode: str | None = None) -> dict[str, Any]
             "counts": result.get("counts", {}),
             "warnings": result.get("warnings", []),
         }
-        for key in ("reason", "error", "undone_by"):
+        for key in ("reason", "error", "undone_by", "approved_by"):
             if result.get(key):
                 goal[key] = result[key]
         goals.append(goal)

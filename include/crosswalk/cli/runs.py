@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import getpass
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +33,13 @@ def add_commands(commands: Any) -> None:
         command.add_argument("--goal", action="append", default=[], help="only this goal; may be given several times")
         command.add_argument("--full", action="store_true", help="read all files and rows again, changed or not")
         command.add_argument("--run-id", help=argparse.SUPPRESS)
-        if name == "plan":
+        if name == "run":
+            command.add_argument("--yes", action="store_true", help="agree to plans that wait for a person")
+        else:
             command.add_argument("--since", help="only files modified at or after this date")
             command.add_argument("--until", help="only files modified before this date")
             command.add_argument("--limit", type=int, help="only the first N rows")
         command.set_defaults(run=_run, mode="apply" if name == "run" else "plan", since=None, until=None, limit=None)
-        command.set_defaults(mode="apply" if name == "run" else "plan")
     command = commands.add_parser("apply", help="write a kept plan to the store exactly as it was shown")
     command.add_argument("run_id", metavar="RUN")
     command.set_defaults(run=_apply)
@@ -63,6 +65,7 @@ def _run(options: argparse.Namespace, output: Output) -> int:
         since=options.since,
         until=options.until,
         limit=options.limit,
+        approved_by=_me() if getattr(options, "yes", False) else None,
         **changes,
     ) as context:
         run_all(context)
@@ -71,9 +74,17 @@ def _run(options: argparse.Namespace, output: Output) -> int:
     if not document["goals"] and run.get("state") == "failed":
         document["error"] = next((item["result"].get("error") for item in run.get("goals", []) if item["result"]), None)
     output.run_result(document, timings(run))
-    if options.mode == "plan" and any(_keeps_plan(goal) for goal in document["goals"]):
+    if any(_keeps_plan(goal) for goal in document["goals"]):
         output.text(f"Nothing was written. To write exactly this plan: crosswalk apply {document['run_id']}")
     return exit_code(run)
+
+
+def _me() -> str:
+    """Who sits at the command line."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # an account without a name
+        return "the command line"
 
 
 def _keeps_plan(goal: dict[str, Any]) -> bool:

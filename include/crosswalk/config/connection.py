@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag
 
@@ -102,6 +102,10 @@ class Notifications(Model):
     smtp_conn_id: str = "crosswalk_smtp"
 
 
+# The first step of a goal that changes something outside the run's own folder.
+WRITING_STEPS = ("apply", "export")
+
+
 class Connection(Model):
     """One YAML file: a system, its secrets by reference, a schedule and one or more goals."""
 
@@ -118,7 +122,7 @@ class Connection(Model):
     schedule: Schedule = "manual"
     notifications: Notifications = Notifications()
     guards: Guards = Guards()
-    approve: bool = False
+    approve: bool | Literal["held"] = False
     retries: Annotated[int, Field(ge=0, le=20)] = 2
     stop_on_failure: bool = False
     goals: Annotated[list[Goal], Field(min_length=1)]
@@ -129,6 +133,17 @@ class Connection(Model):
             if goal.name == name:
                 return goal
         raise KeyError(name)
+
+    def steps_of(self, goal: Goal) -> tuple[str, ...]:
+        """The steps of a goal in order: with ``approve``, a person is asked right before anything is written or sent.
+
+        ``approve: held`` asks only when a guard holds a plan, and exports have no guards.
+        """
+        asked = self.approve is True or (self.approve == "held" and goal.direction == "in")
+        if not asked:
+            return goal.steps
+        at = next(index for index, step in enumerate(goal.steps) if step in WRITING_STEPS)
+        return (*goal.steps[:at], "approve", *goal.steps[at:])
 
     def guards_of(self, goal: ImportGoal) -> Guards:
         """The goal's own guards, else the connection's."""

@@ -96,6 +96,7 @@ class GoalFolder:
         quarantine: folder of one Parquet per step with what that step set aside.
         selection: JSON: what *select* decided for an export: counts and how far the change log was read.
         selected: Parquet of every profile's outcome, with the cells of those that are exported.
+        approval: JSON: who agreed to which plan, where a person was asked.
         rendered: JSON: name, size and hash of the exported file.
         outgoing: the exported file as it is sent.
         temporary: scratch space for the engine's spilling.
@@ -116,6 +117,7 @@ class GoalFolder:
         self.quarantine = path / "quarantine"
         self.selection = path / "selection.json"
         self.selected = path / "selected.parquet"
+        self.approval = path / "approval.json"
         self.rendered = path / "rendered.json"
         self.outgoing = path / "outgoing"
         self.temporary = path / "tmp"

@@ -192,7 +192,7 @@ def _add_tasks(connection: Connection, place: dict[str, str]) -> None:
     previous: StepOperator | None = None
     for goal in connection.goals:
         with TaskGroup(group_id=_group_id(goal.name), tooltip=_goal_text(goal)):
-            first_step, *further_steps = goal.steps
+            first_step, *further_steps = connection.steps_of(goal)
             first = FIRST_OPERATORS[first_step](
                 task_id=first_step,
                 goal=goal.name,
@@ -203,7 +203,7 @@ def _add_tasks(connection: Connection, place: dict[str, str]) -> None:
             )
             last: StepOperator = first
             for step in further_steps:
-                task = OPERATORS[step](task_id=step, goal=goal.name, **place)
+                task = _operator(step)(task_id=step, goal=goal.name, **place)
                 last >> task
                 last = task
         authenticate >> first
@@ -212,6 +212,15 @@ def _add_tasks(connection: Connection, place: dict[str, str]) -> None:
         previous = last
         earlier.append(goal.name)
         last >> report
+
+
+def _operator(step: str) -> type[StepOperator]:
+    """The operator of a step; the one that asks people is imported only by connections that ask."""
+    if step == "approve":
+        from crosswalk.operators.approve import ApprovePlanOperator
+
+        return ApprovePlanOperator
+    return OPERATORS[step]
 
 
 def _group_id(goal: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote
 
@@ -110,8 +110,12 @@ class StepOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Run the step; returns its counts."""
+        return self._counts(self._translated(lambda: self._run(context, self.run_step)))
+
+    def _translated(self, work: Callable[[], StepResult]) -> StepResult:
+        """Do the work; whatever goes wrong is one of our errors, prepared for Airflow's log."""
         try:
-            return self._counts(self._run(context))
+            return work()
         except AirflowException:
             raise
         except Exception as error:  # noqa: BLE001 - Airflow would log its text, which may quote a value
@@ -139,7 +143,7 @@ class StepOperator(BaseOperator):
         known.__cause__ = error
         return known.at(connection=self.connection, goal=self.goal)
 
-    def _run(self, context: Context) -> StepResult:
+    def _run(self, context: Context, work: Callable[[RunContext, Context], StepResult]) -> StepResult:
         from crosswalk.steps import open_run
 
         for library in _CHATTY:
@@ -151,7 +155,7 @@ class StepOperator(BaseOperator):
             tenant_folder=self.tenant_folder,
         )
         with open_run(request, resolve=resolve, progress=self.log.info) as run:
-            return self.run_step(run, context)
+            return work(run, context)
 
     def run_step(self, run: RunContext, context: Context) -> StepResult:
         """Call the step; operators with more to say override this."""

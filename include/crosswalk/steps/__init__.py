@@ -43,6 +43,7 @@ _OF_GOAL: dict[GoalKind, dict[str, str]] = {
         **_READING,
         "link": "link:link",
         "map": "map:map_properties",
+        "approve": "approve:approve",
         "apply": "apply:apply",
         "finish": "finish:finish",
     },
@@ -50,12 +51,14 @@ _OF_GOAL: dict[GoalKind, dict[str, str]] = {
         **_READING,
         "link": "link_groups:link_groups",
         "map": "map_groups:map_groups",
+        "approve": "approve:approve",
         "apply": "apply_groups:apply_groups",
         "finish": "finish:finish",
     },
     "export_profiles": {
         "select": "select:select",
         "render": "render:render",
+        "approve": "approve:approve",
         "export": "export:export",
     },
 }
@@ -185,6 +188,8 @@ def _take_counts(context: RunContext, kept: dict[str, Any], step: str, goal: str
             kept["warnings"] = read_json(manifest)["warnings"]
     elif step == "apply" and result.state == "nothing_new":
         kept["counts"] = {}  # another run wrote the same; its counts stand there
+    elif step == "approve" and result.summary:
+        kept.update(result.summary)
     elif step == "finish":
         kept.setdefault("counts", {}).update(result.summary)
     elif step in ("select", "render", "export") and result.summary:

@@ -10,6 +10,7 @@ import pyarrow as pa
 from crosswalk.core.errors import RetryableError
 from crosswalk.core.staging import GoalFolder, read_json
 from crosswalk.engine.session import BATCH_ROWS, Session, literal, open_session
+from crosswalk.steps.approve import is_approved
 from crosswalk.steps.context import RunContext
 from crosswalk.steps.lease import holding
 from crosswalk.steps.link import link
@@ -26,7 +27,7 @@ def apply(context: RunContext, goal_name: str | None, *, kept: bool = False) -> 
     Args:
         context: the run.
         goal_name: the goal.
-        kept: the plan was seen by a person: it is written as it is or not at all (``stale``).
+        kept: the plan was seen by a person: it is written as it is or not at all (``stale``); so is an approved one.
 
     Raises:
         LeaseLostError: another run took over.
@@ -44,7 +45,7 @@ def apply(context: RunContext, goal_name: str | None, *, kept: bool = False) -> 
                     return StepResult(state="nothing_new", reason=reason)
                 plan = read_json(folder.plan / "plan.json")
                 return StepResult(summary={**plan["counts"], "repeated": outcome.repeated})
-            if kept:
+            if kept or is_approved(folder):
                 moved = ", ".join(f"{count} by {kind}" for kind, count in outcome.reasons.items())
                 return StepResult(state="stale", reason=f"The store changed since this plan was made ({moved}).")
             link(context, goal.name, again=True)

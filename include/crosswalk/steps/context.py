@@ -49,6 +49,7 @@ class RunRequest:
         limit: at most this many primary rows; plans only.
         trigger: scheduled, manual, asset or cli.
         run_url: where a person finds the run.
+        approved_by: who agrees to plans that wait for a person; None: nobody yet.
         tenant_folder: folder of the tenant model; unset: ``CROSSWALK_TENANT`` or ``include/tenant``.
     """
 
@@ -62,6 +63,7 @@ class RunRequest:
     limit: int | None = None
     trigger: str = "manual"
     run_url: str | None = None
+    approved_by: str | None = None
     tenant_folder: str | None = None
 
     def check(self) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 TIMEOUT_SECONDS = 30
 STATE_TEXT = {
     "failed": "failed",
-    "held": "held by a guard",
+    "held": "held; nothing was written",
     "stale": "not applied: the store moved",
     "done": "done",
     "done_with_rejects": "done, with rejects",
@@ -69,6 +69,29 @@ def run_message(
         lines += ["  The run in Airflow:", f"    {run_url}"]
     message = EmailMessage()
     message["Subject"] = _subject(connection, STATE_TEXT.get(state, state))
+    message["Date"] = formatdate(localtime=False)
+    message["Message-ID"] = make_msgid(domain="crosswalk.invalid")
+    message.set_content("\n".join(lines) + "\n")
+    return message
+
+
+def question_message(
+    connection: Connection, name: str, run: dict[str, Any], goal: dict[str, Any], question_url: str | None
+) -> EmailMessage:
+    """The mail that asks a person to agree to a plan."""
+    lines = [
+        f"Connection: {connection.title} ({name})",
+        f"Run:        {run.get('run_id')}",
+        "",
+        *goal_lines(goal, name),
+        "",
+        "To write exactly this plan, or to reject it:",
+        *([f"  {question_url}"] if question_url else []),
+        "What was set aside, with file, line and reason:",
+        f"  crosswalk rejects {run.get('run_id')}",
+    ]
+    message = EmailMessage()
+    message["Subject"] = _subject(connection, "a person must agree")
     message["Date"] = formatdate(localtime=False)
     message["Message-ID"] = make_msgid(domain="crosswalk.invalid")
     message.set_content("\n".join(lines) + "\n")

@@ -28,7 +28,7 @@ def map_properties(context: RunContext, goal_name: str | None, *, again: bool = 
         again: compute anew, for a new revision of the plan.
 
     Returns:
-        ``held`` when a guard trips, ``planned`` when the run only plans, else None.
+        ``held`` when a guard trips and nobody is asked, ``planned`` when the run only plans, else None.
     """
     goal = context.profile_import(goal_name)
     folder = context.goal_folder(goal)
@@ -36,7 +36,8 @@ def map_properties(context: RunContext, goal_name: str | None, *, again: bool = 
     if not manifest.exists() or again:
         _compute(context, goal, folder)
     plan = read_json(manifest)
-    if plan["held"]:
+    asks = context.connection.approve and context.writes
+    if plan["held"] and not asks:
         return StepResult(state="held", reason=" ".join(plan["held"]), summary=plan["counts"])
     if not context.writes:
         return StepResult(state="planned", reason="This run only plans.", summary=plan["counts"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from crosswalk.config.connection import Goal
+from crosswalk.config.connection import Connection, Goal
 from crosswalk.core.errors import CrosswalkError
 from crosswalk.steps import STEPS, RunContext, StepResult
 
@@ -28,13 +28,13 @@ def run_all(context: RunContext) -> StepResult:
     return STEPS["report"](context, None)
 
 
-def steps_of(goal: Goal) -> tuple[str, ...]:
+def steps_of(connection: Connection, goal: Goal) -> tuple[str, ...]:
     """The steps of a goal in order."""
-    return goal.steps
+    return connection.steps_of(goal)
 
 
 def _run_goal(context: RunContext, goal: Goal) -> bool:
-    for step in steps_of(goal):
+    for step in steps_of(context.connection, goal):
         context.progress(f"{goal.name}: {step}")
         try:
             result = STEPS[step](context, goal.name)

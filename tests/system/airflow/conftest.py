@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -106,6 +107,23 @@ class Installation:
             return store.find_profile("email", email)
         finally:
             store.close()
+
+    def answer(self, dag_id: str, run_id: str, option: str) -> str:
+        """Wait until *approve* asks, then choose; returns what it asked."""
+        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/orders.approve"
+
+        def asked() -> bool:
+            state = self.airflow.tasks(dag_id, run_id).get("orders.approve", {}).get("state")
+            assert state not in ("success", "failed", "skipped"), state
+            return bool(state == "awaiting_input")
+
+        self.airflow.wait_for(asked, message=f"the question of {dag_id}")
+        # An answer that comes before the scheduler has noticed that the task parked looks like a lost task: Airflow
+        # tries again and asks again. No person is that quick.
+        time.sleep(3)
+        question = self.airflow.call("GET", f"{path}/-1/hitlDetails")
+        self.airflow.call("PATCH", f"{path}/-1/hitlDetails", {"chosen_options": [option], "params_input": {}})
+        return f"{question['subject']}\n{question['body']}"
 
     def states(self, dag_id: str, run: dict[str, Any]) -> dict[str, str]:
         """State of each task of a run."""

@@ -209,3 +209,32 @@ def test_secrets_and_personal_values_are_nowhere_in_logs_xcoms_and_mails(install
         assert planted not in handed_on
         assert [str(path) for path in logs if planted in path.read_text(errors="replace")] == []
         assert [mail.subject for mail in installation.mails.mails if planted in mail.text] == []
+
+
+def test_a_person_agrees_to_a_plan_or_rejects_it(installation: Installation) -> None:
+    dag_id = installation.add("asks", ("schedule: manual", "schedule: manual\napprove: held\nguards: {max_created: 1}"))
+    installation.put("asks/orders.csv", "1;yes@example.org;Gent;1", "2;yes2@example.org;Gent;1")
+    before = len(installation.mails.mails)
+    run_id = installation.airflow.trigger(dag_id)
+    question = installation.answer(dag_id, run_id, "Reject")
+    assert "created 2" in question
+    assert "allows 1" in question
+    mail = installation.mails.wait_for(before + 1, timeout_seconds=60)[before]
+    assert "a person must agree" in mail.subject
+    assert f"/dags/{dag_id}/runs/{run_id}/tasks/orders.approve/required_actions" in mail.text.replace("%3A", ":")
+    rejected = installation.airflow.wait_for_run(dag_id, run_id)
+    assert rejected["state"] == "success"
+    assert installation.states(dag_id, rejected)["orders.apply"] == "skipped"
+    stored = installation.stored_run("asks", rejected)
+    assert (stored["state"], stored["goals"][0]["state"]) == ("held", "held")
+    assert "rejected the plan" in stored["goals"][0]["result"]["reason"]
+    assert installation.profile("yes@example.org") is None
+
+    run_id = installation.airflow.trigger(dag_id)
+    installation.answer(dag_id, run_id, "Write")
+    agreed = installation.airflow.wait_for_run(dag_id, run_id)
+    assert set(installation.states(dag_id, agreed).values()) == {"success"}
+    stored = installation.stored_run("asks", agreed)
+    assert stored["state"] == "done"
+    assert stored["goals"][0]["result"]["approved_by"] == "admin"
+    assert installation.profile("yes@example.org") is not None

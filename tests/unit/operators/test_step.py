@@ -11,6 +11,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from crosswalk.core.errors import ConfigError, FatalError, RetryableError
 from crosswalk.dag_builder.build import retry_policy
 from crosswalk.operators.apply import ApplyPlanOperator
+from crosswalk.operators.approve import ApprovePlanOperator
 from crosswalk.operators.authenticate import AuthenticateOperator
 from crosswalk.operators.export_files import ExportFilesOperator
 from crosswalk.operators.finish import FinishFilesOperator
@@ -34,6 +35,7 @@ OPERATORS = {
     "process": ProcessRowsOperator,
     "link": LinkIdentifiersOperator,
     "map": MapPropertiesOperator,
+    "approve": ApprovePlanOperator,
     "apply": ApplyPlanOperator,
     "finish": FinishFilesOperator,
     "select": SelectProfilesOperator,
