@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from crosswalk.steps import RunContext, StepResult
 
-AGREE, REJECT = "Write", "Reject"
+AGREE, REJECT = "Agree", "Reject"
 
 
 def waiting_time() -> timedelta:
@@ -33,7 +33,7 @@ class ApprovePlanOperator(StepOperator, HITLOperator):
     Example:
         >>> task = ApprovePlanOperator(task_id="approve", connection_file="/x/s.yaml", connection="shop", goal="orders")
         >>> task.options
-        ['Write', 'Reject']
+        ['Agree', 'Reject']
     """
 
     step: ClassVar[str] = "approve"
@@ -59,6 +59,8 @@ class ApprovePlanOperator(StepOperator, HITLOperator):
 
         result = super().run_step(run, context)
         if result.state == "held":
+            if run.connection.goal(str(self.goal)).direction == "out":
+                self.subject = f"May the file of goal {self.goal} be sent?"
             goals = (run.store.run(run.run_id) or {}).get("goals", [])
             lines = [line for goal in goals if goal["goal"] == self.goal for line in goal_lines(goal, run.name)[1:]]
             self.body = "\n".join(f"- {_plain(line)}" for line in lines)

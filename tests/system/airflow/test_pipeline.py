@@ -231,7 +231,7 @@ def test_a_person_agrees_to_a_plan_or_rejects_it(installation: Installation) -> 
     assert installation.profile("yes@example.org") is None
 
     run_id = installation.airflow.trigger(dag_id)
-    installation.answer(dag_id, run_id, "Write")
+    installation.answer(dag_id, run_id, "Agree")
     agreed = installation.airflow.wait_for_run(dag_id, run_id)
     assert set(installation.states(dag_id, agreed).values()) == {"success"}
     stored = installation.stored_run("asks", agreed)
