@@ -45,7 +45,7 @@ $(STAMP): requirements.txt pyproject.toml
 	  || $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
 	@touch $(STAMP)
 
-demo: install ## Show it all: messy files, SFTP, Airflow, the store, a mail about a failure; leaves Airflow running.
+demo: install ## Show it all: messy files, SFTP, Airflow, the store, an export, an undo, a mail; leaves Airflow running.
 	@$(BIN)/python -m demo up
 
 stop: ## Stop what `make demo` or `make run` left running.

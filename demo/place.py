@@ -34,6 +34,11 @@ class Place:
         return self.path / "sftp" / "in"
 
     @property
+    def outgoing(self) -> Path:
+        """What the SFTP server shows as ``/out``: where exports arrive."""
+        return self.path / "sftp" / "out"
+
+    @property
     def pids(self) -> Path:
         """One file for each running process."""
         return self.path / "pids"

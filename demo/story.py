@@ -1,4 +1,4 @@
-"""What ``make demo`` tells: four runs of one connection, each shown with its numbers."""
+"""What ``make demo`` tells: runs of two connections, each shown with its numbers, an export, an undo, a mail."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from demo.shop import Shop, break_customers, change, generate, repair_customers
 from demo.tables import Screen
 
 DAG_ID = "sftp__webshop"
+EXPORT_DAG_ID = "sftp__newsletter"
 MAIL_SECONDS = 15
 
 
@@ -44,8 +45,10 @@ def tell(place: Place) -> int:
     try:
         setting, shop, server = _set_up(place, screen)
         _first_run(setting, server, screen)
+        _export(setting, server, screen)
         _nothing_new(setting, server, screen)
-        _changed_file(setting, server, shop, screen)
+        changed = _changed_file(setting, server, shop, screen)
+        _undo(setting, changed, screen)
         _broken_file(setting, server, shop, screen)
         _farewell(setting, server, screen, time.monotonic() - started)
     except BaseException as error:
@@ -75,16 +78,17 @@ def _set_up(place: Place, screen: Screen) -> tuple[Setting, Shop, AirflowServer]
     screen.say(f"SFTP server on 127.0.0.1:{setting.ports['sftp']}, log-in with a private key.")
     screen.say(f"Its host key {trust_server(setting)} was compared and is now trusted.")
     screen.say(f"Mail server on 127.0.0.1:{setting.ports['smtp']}; it keeps what it gets.")
-    findings = [item for item in setting.crosswalk("check", "webshop") if item["severity"] == "error"]
+    findings = [item for item in setting.crosswalk("check") if item["severity"] == "error"]
     if findings:
         raise RuntimeError(f"crosswalk check found: {findings}")
     screen.say("crosswalk check: configuration, log-in, rights and columns are good.")
     screen.say("Starting Airflow (half a minute) ...")
     server = start_airflow(place, setting.environment)
     setting.write_environment()
-    server.wait_for_dag(DAG_ID, timeout=180)
-    server.call("PATCH", f"/dags/{DAG_ID}", {"is_paused": False})
-    screen.say(f"Airflow answers on {server.url}; the connection file became the DAG {DAG_ID}.")
+    for dag_id in (DAG_ID, EXPORT_DAG_ID):
+        server.wait_for_dag(dag_id, timeout=180)
+        server.call("PATCH", f"/dags/{dag_id}", {"is_paused": False})
+    screen.say(f"Airflow answers on {server.url}; the connection files became DAGs: {DAG_ID}, {EXPORT_DAG_ID}.")
     return setting, shop, server
 
 
@@ -93,17 +97,22 @@ def _run(setting: Setting, server: AirflowServer, screen: Screen) -> dict[str, A
     began = time.monotonic()
     run = server.run_dag(DAG_ID, timeout=300)
     seconds = time.monotonic() - began
-    document = stored_run(setting, str(run["dag_run_id"]))
-    if document is None:
-        raise RuntimeError(f"Airflow's run {run['dag_run_id']} is {run['state']}, but the store does not know it.")
+    document = stored_run(setting, "webshop", run)
     screen.run(document, timings_of(setting, document), seconds)
     return document
 
 
-def stored_run(setting: Setting, dag_run_id: str) -> dict[str, Any] | None:
-    """The run as the store knows it: its id ends with that of Airflow's run."""
-    runs = setting.crosswalk("runs", "webshop")
-    return next((run for run in runs if run["run_id"].endswith(dag_run_id)), None)
+def stored_run(setting: Setting, connection: str, run: dict[str, Any]) -> dict[str, Any]:
+    """A run of Airflow as the store knows it.
+
+    Raises:
+        RuntimeError: the store does not know it.
+    """
+    wanted = f"{connection}__{run['dag_run_id']}"
+    for document in setting.crosswalk("runs", connection):
+        if document["run_id"] == wanted:
+            return dict(document)
+    raise RuntimeError(f"Airflow's run {run['dag_run_id']} is {run['state']}, but the store does not know it.")
 
 
 def timings_of(setting: Setting, document: dict[str, Any]) -> dict[str, float]:
@@ -136,6 +145,19 @@ def _first_run(setting: Setting, server: AirflowServer, screen: Screen) -> None:
     profile = _some_profile(setting)
     if profile:
         screen.profile(profile, load_tenant(setting.place.path / "tenant").model)
+    screen.products(setting.crosswalk("products", "--by", "count", "--limit", "5"))
+
+
+def _export(setting: Setting, server: AirflowServer, screen: Screen) -> None:
+    screen.step("3. The newsletter list went out by itself: its connection runs after the first one")
+    runs = f"/dags/{EXPORT_DAG_ID}/dagRuns"
+    started = server.wait_for(lambda: server.call("GET", runs)["dag_runs"], message="the run of the newsletter list")
+    run = server.wait_for_run(EXPORT_DAG_ID, started[0]["dag_run_id"])
+    document = stored_run(setting, "newsletter", run)
+    _expect(document, "done")
+    screen.export(document["goals"][0])
+    for path in sorted(setting.place.outgoing.iterdir()):
+        screen.file(path)
 
 
 def _some_profile(setting: Setting) -> dict[str, Any] | None:
@@ -151,19 +173,32 @@ def _some_profile(setting: Setting) -> dict[str, Any] | None:
 
 
 def _nothing_new(setting: Setting, server: AirflowServer, screen: Screen) -> None:
-    screen.step("3. The same again: nothing to do")
+    screen.step("4. The same again: nothing to do")
     _expect(_run(setting, server, screen), "nothing_new")
 
 
-def _changed_file(setting: Setting, server: AirflowServer, shop: Shop, screen: Screen) -> None:
-    screen.step("4. The second day's orders come again, corrected and extended")
+def _changed_file(setting: Setting, server: AirflowServer, shop: Shop, screen: Screen) -> dict[str, Any]:
+    screen.step("5. The second day's orders come again, corrected and extended")
     what = change(shop)
     screen.say(f"{what['changed']} orders have another amount, {what['new']} are new. Only their profiles are touched.")
-    _expect(_run(setting, server, screen), "done_with_rejects", "done")
+    document = _run(setting, server, screen)
+    _expect(document, "done_with_rejects", "done")
+    return document
+
+
+def _undo(setting: Setting, changed: dict[str, Any], screen: Screen) -> None:
+    screen.step("6. That file was a mistake: undo its run")
+    planned = setting.crosswalk("undo", changed["run_id"])
+    screen.say("crosswalk undo RUN shows what would go back and writes nothing:")
+    screen.undo(planned)
+    done = setting.crosswalk("undo", changed["run_id"], "--apply")
+    _expect(done, "done", "done_with_rejects")
+    screen.say("crosswalk undo RUN --apply did it:")
+    screen.undo(done)
 
 
 def _broken_file(setting: Setting, server: AirflowServer, shop: Shop, screen: Screen) -> None:
-    screen.step("5. A broken file: the shop renamed the column that everything is linked on")
+    screen.step("7. A broken file: the shop renamed the column that everything is linked on")
     name = break_customers(shop)
     screen.say(f"{name} has no column customer_id any more.")
     try:
@@ -202,6 +237,7 @@ def _farewell(setting: Setting, server: AirflowServer, screen: Screen, seconds: 
         (".venv/bin/crosswalk status", "arrows, last run, unique profiles"),
         (".venv/bin/crosswalk runs webshop", "every run with its counts"),
         (".venv/bin/crosswalk preview webshop", "the files as a run reads them"),
+        (".venv/bin/crosswalk trace email=ADDRESS", "which file and line put each value there"),
         (".venv/bin/crosswalk plan webshop --full", "what a run would do, without writing"),
         (f"${{EDITOR:-vi}} {near}/connections/webshop.yaml", "change the connection; the next run reads it"),
         ("make stop", "stop everything"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from datetime import UTC, datetime
 from email.message import EmailMessage
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -30,6 +31,16 @@ PROFILES = (
     ("created", "profiles created"),
     ("updated", "profiles updated"),
     ("unchanged", "profiles left as they were"),
+    ("events_created", "events created"),
+    ("events_updated", "events changed"),
+)
+EXPORTED = (("available", "profiles that may be exported"), ("exported", "profiles in the file"))
+TAKEN_BACK = (
+    ("profiles_restored", "profiles as they were before"),
+    ("profiles_removed", "profiles that the run had created"),
+    ("rows_taken_back", "rows that count as not imported"),
+    ("answers_taken_back", "answers taken back"),
+    ("events_taken_back", "events taken back"),
 )
 SET_ASIDE = (("invalid_values", "values set aside"), ("files_read", "files read"), ("files_skipped", "files skipped"))
 
@@ -139,6 +150,42 @@ class Screen:
             place = (str(row["file"] or "").rsplit("/", 1)[-1], str(row["line"] or ""), row["column"] or "")
             table.add_row(*(Text(part) for part in (*place, row["reason"], row["message"] or "")))
         self.console.print(table)
+
+    def products(self, rows: list[dict[str, Any]]) -> None:
+        """The products that were bought most often."""
+        table = Table(title="Bought most often (crosswalk products)", title_justify="left", title_style="")
+        for column in ("product", "times bought", "last bought"):
+            table.add_column(column, justify="right" if column == "times bought" else "left")
+        for row in rows:
+            table.add_row(
+                Text(row["name"] or row["product_id"]), f"{row['bought_count']:,}", row["last_bought_at"][:16]
+            )
+        self.console.print(table)
+
+    def export(self, goal: dict[str, Any]) -> None:
+        """Who is in the file, and why the others are not."""
+        counts = goal["counts"]
+        rows = [(label, int(counts[key])) for key, label in EXPORTED if counts.get(key)]
+        rows += [(f"left out: {reason}", number) for reason, number in sorted((counts.get("excluded") or {}).items())]
+        self.console.print(self._numbers(f"Goal {goal['goal']}: {goal['state']}", [], rows))
+
+    def file(self, path: Path, lines: int = 4) -> None:
+        """The first lines of a file that arrived at the server."""
+        with path.open(encoding="utf-8") as file:
+            head = "".join(line for _, line in zip(range(lines), file, strict=False))
+        table = Table(show_header=False, title=f"/out/{path.name}", title_justify="left", title_style="")
+        table.add_column()
+        table.add_row(Text(f"{head}..."))
+        self.console.print(table)
+
+    def undo(self, document: dict[str, Any]) -> None:
+        """What an undo takes back, and what it leaves alone."""
+        for goal in document["goals"]:
+            counts = goal["counts"]
+            rows = [(label, int(counts[key])) for key, label in TAKEN_BACK if counts.get(key)]
+            alone = sorted((counts.get("left_alone") or {}).items())
+            rows += [(f"left alone: {reason}", number) for reason, number in alone]
+            self.console.print(self._numbers(f"Goal {goal['goal']}: {goal['state']}", [], rows))
 
     def profile(self, document: dict[str, Any], tenant: Tenant) -> None:
         """One profile: names, dates and amounts as people read them."""

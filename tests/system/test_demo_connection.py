@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -78,7 +79,27 @@ def buckets_of(shop: Shop) -> Counter[str]:
         else:
             found["applied"] += 1
             found[f"profile {customer[1].strip().lower()}"] += 1
+    readers = {customers[order[1]][1] for order in applied_orders(shop) if customers[order[1]][6] == "yes"}
+    found["newsletter"] = len(readers)
     return found
+
+
+def applied_orders(shop: Shop) -> list[list[str]]:
+    """The orders that become part of a profile."""
+    customers = customers_of(shop)
+    return [
+        order
+        for order in orders_of(shop)
+        if order[3] in {"paid", "shipped"} and "@" in customers[order[1]][1] and customers[order[1]][7] == "yes"
+    ]
+
+
+def most_bought(shop: Shop) -> int:
+    """How often the product that is bought most often was bought, by orders with a date."""
+    dated = {order[0] for order in applied_orders(shop) if re.fullmatch(r"0[12]/11/2026 [0-9:]{8}", order[2])}
+    text = (shop.folder / "order_lines.csv").read_text(encoding="utf-8").splitlines()[1:]
+    lines = [cells for cells in csv.reader(text, delimiter=";") if cells[0] in dated]
+    return Counter(cells[2] for cells in lines).most_common(1)[0][1]
 
 
 def test_each_run_of_the_demo_does_what_its_files_say(world: Any) -> None:
@@ -96,6 +117,14 @@ def test_each_run_of_the_demo_does_what_its_files_say(world: Any) -> None:
     rejects = crosswalk("rejects", first["run_id"])
     assert {"too_few_columns", "too_many_columns", "unclosed_quote"} <= {row["reason"] for row in rejects}
 
+    assert counts["events_created"] == counts["applied"] - counts["events_rejected"]
+    assert [row["bought_count"] for row in crosswalk("products", "--limit", "1")] == [most_bought(shop)]
+
+    exported = crosswalk("run", "newsletter")["goals"][0]["counts"]
+    files = list((shop.folder.parent / "out").glob("newsletter_readers_*.csv"))
+    assert [len(path.read_text().splitlines()) - 1 for path in files] == [exported["exported"]]
+    assert exported["exported"] == wanted["newsletter"]
+
     assert crosswalk("run", "webshop")["state"] == "nothing_new"
 
     change(shop, changed=5, new=3)
@@ -104,6 +133,10 @@ def test_each_run_of_the_demo_does_what_its_files_say(world: Any) -> None:
     assert third["state"] in {"done", "done_with_rejects"}, json.dumps(third)
     assert counts["created"] + counts["updated"] <= 8
     assert counts["unchanged_rows_skipped"] > 500
+
+    planned = crosswalk("undo", third["run_id"])["goals"][0]["counts"]
+    assert (planned["profiles_removed"], planned["profiles_restored"]) == (counts["created"], counts["updated"])
+    assert crosswalk("undo", third["run_id"], "--apply")["state"] == "done"
 
     break_customers(shop)
     fourth = crosswalk("run", "webshop")
