@@ -597,6 +597,9 @@ def test_purging_removes_old_history_but_never_what_makes_a_repeat_harmless(stor
     assert store.purge(30) == {
         "event": 0,
         "change_log": 1,
+        "event_log": 0,
+        "purchase_log": 0,
+        "product_log": 0,
         "row_log": 0,
         "quarantine": 1,
         "goal_run": 1,

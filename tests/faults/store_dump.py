@@ -24,6 +24,26 @@ QUERIES = {
         "SELECT b.batch_id, c.profile_id, c.objective, c.state, c.file, c.line FROM consent_log c "
         "JOIN batch b ON b.batch_no = c.batch_no ORDER BY 1, 2, 3"
     ),
+    "events": (
+        "SELECT e.profile_id, e.type, e.event_id, e.date, e.priority, e.expires_at, b.batch_id, CAST(e.data AS TEXT), "
+        "e.file, e.line FROM event e JOIN batch b ON b.batch_no = e.batch_no ORDER BY 1, 2, 3"
+    ),
+    "purchases": "SELECT profile_id, type, event_id, product_id, bought_at, items FROM purchase ORDER BY 1, 2, 3, 4",
+    "products": (
+        "SELECT product_id, name, described_at, bought_count, last_bought_at, CAST(details AS TEXT) FROM product "
+        "ORDER BY 1"
+    ),
+    **{
+        f"{table}_log": (
+            f"SELECT b.batch_id, w.batch_id, {columns} FROM {table}_log l JOIN batch b ON b.batch_no = l.batch_no "
+            "LEFT JOIN batch w ON w.batch_no = l.written_by ORDER BY 1, 3, 4, 5, 6"
+        )
+        for table, columns in (
+            ("event", "profile_id, type, event_id, date, CAST(data AS TEXT), expires_at, file, line"),
+            ("purchase", "profile_id, type, event_id, product_id, bought_at, items"),
+            ("product", "product_id, name, described_at, CAST(details AS TEXT)"),
+        )
+    },
     "quarantine": (
         "SELECT run_id, goal, file, line, field, stage, scope, reason, raw FROM quarantine "
         "ORDER BY run_id, goal, file, line, field, reason"

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.shop import Shop
+from tests.acceptance.shop import CONNECTION, Shop
 from tests.faults.crash import Seams, run_once
 from tests.faults.store_dump import dump, held_leases, integrity
 from tests.simulators.postgres import PostgresServer, postgres_server
@@ -36,14 +36,34 @@ GOAL = """
         - {field: people.city, property: city}
         - {field: people.n, property: visits, strategy: sum}
         - {field: people.tag, property: tags, strategy: add}
+    events:
+      - type: sale
+        id: people.sale
+        date: people.sold
+        fields: {city: people.city}
+        nested: {product: {file: lines, fields: {id: lines.sku}}}
+        product_store: true
+      - {type: move, id: people.id, date: people.sold, strategy: update_or_create, fields: {city: people.city}}
     """
-FIRST = "id,email,city,n,tag,news\n" + "".join(f"{n},p{n}@example.org,Gent,1,a,yes\n" for n in range(20))
+EVENT_TYPES = """
+event_types:
+  sale:
+    fields: {city: {multiple: false}, product: {fields: {id: {identifier: true}}}}
+  move: {priority: high, fields: {city: {multiple: false}}}
+"""
+LINKED = "{name: lines, path: /in/lines.csv, link: {id: people.id}, nested: true}"
+LINES = "id,sku\n" + "".join(f"{n},{sku}\n" for n in range(32) for sku in "ab"[: 1 + n % 2])
+HEAD = "id,email,city,n,tag,news,sale,sold\n"
+FIRST = HEAD + "".join(f"{n},p{n}@example.org,Gent,1,a,yes,s{n},2026-01-01\n" for n in range(20))
 SECOND = (
-    "id,email,city,n,tag,news\n"
-    + "".join(f"{n},p{n}@example.org,Aalst,{n},b,{'no' if n % 3 else 'yes'}\n" for n in range(5, 30))
-    + "31,p31@example.org,Nowhere,1,c,\n32,p32@example.org,Gent,many,c,\nfew,cells\n,,Gent,1,a,\n"
+    HEAD
+    + "".join(
+        f"{n},p{n}@example.org,Aalst,{n},b,{'no' if n % 3 else 'yes'},s{n % 12},2026-01-0{n % 9 + 1}\n"
+        for n in range(5, 30)
+    )
+    + "31,p31@example.org,Nowhere,1,c,,,\n32,p32@example.org,Gent,many,c,,s32,\nfew,cells\n,,Gent,1,a,,,\n"
 )
-THIRD = "id,email,city,n,tag,news\n40,p7@example.org,Ieper,5,z,\n41,q41@example.org,Ieper,5,z,no\n"
+THIRD = HEAD + "40,p7@example.org,Ieper,5,z,,s7,2026-02-01\n41,q41@example.org,Ieper,5,z,no,s41,2026-02-01\n"
 RUN = "crashed-run"
 
 
@@ -55,7 +75,8 @@ class Trials:
         self.new_store = new_store
         self.count = 0
         self.base = self._shop(root / "base", new_store(None))
-        self.base.connection(GOAL)
+        self.base.connection(GOAL, text=CONNECTION.replace("}]", f"}}, {LINKED}]"))
+        self.base.put("lines.csv", LINES)
         self.base.put("people_1.csv", FIRST)
         assert self._run(self.base, "first-run", None) == 0
         self.base.put("people_2.csv", SECOND)
@@ -64,7 +85,9 @@ class Trials:
     @staticmethod
     def _shop(root: Path, uri: str) -> Shop:
         root.mkdir(parents=True, exist_ok=True)
-        return Shop(root, uri)
+        shop = Shop(root, uri)
+        (root / "tenant" / "event_types.yaml").write_text(EVENT_TYPES)
+        return shop
 
     @staticmethod
     def _run(shop: Shop, run_id: str, seams: Seams | None) -> int:
@@ -142,7 +165,8 @@ def test_a_run_killed_at_any_seam_and_run_again_ends_like_an_undisturbed_one(tri
     assert trials.run(undisturbed, Seams(log=log)) == 0
     expected, files, names = dump(undisturbed.store_uri), listing(undisturbed), log.read_text().splitlines()
     assert len(expected["profiles"]) == 32
-    assert files == ["people_1.csv.done", "people_2.csv.done", "people_3.csv.done"]
+    assert (len(expected["events"]), len(expected["purchases"]), len(expected["products"])) == (71, 55, 2)
+    assert files == ["lines.csv", "people_1.csv.done", "people_2.csv.done", "people_3.csv.done"]
     assert len(names) > 60, "the harness lost its seams"
     points = chosen_points(names)
     for number in points:

@@ -23,6 +23,7 @@ from crosswalk.config.loader import (
 )
 from crosswalk.core.errors import ConfigError
 from crosswalk.hooks.credentials import resolve
+from crosswalk.steps import EXIT_CODES
 from crosswalk.steps.context import RunContext, RunRequest, open_run
 from crosswalk.store import open_store
 from crosswalk.store.base import Store
@@ -122,3 +123,13 @@ def run_document(run: dict[str, Any], mode: str | None = None) -> dict[str, Any]
 def timings(run: dict[str, Any]) -> dict[str, dict[str, float]]:
     """Seconds by goal and step."""
     return {item["goal"]: (item.get("result") or {}).get("timings", {}) for item in run.get("goals", [])}
+
+
+def exit_code(run: dict[str, Any]) -> int:
+    """The exit code of a stored run: that of its state; a wrong configuration, login or use is 2 rather than 1."""
+    errors = {item["goal"]: item["result"]["error"] for item in run["goals"] if (item["result"] or {}).get("error")}
+    if run["state"] != "failed":
+        return EXIT_CODES.get(run["state"], 1)
+    if "" in errors:  # no goal began
+        return int(errors[""].get("exit_code", 1))
+    return 2 if errors and all(error["code"] in ("bad_period", "unknown_run") for error in errors.values()) else 1

@@ -10,15 +10,17 @@ from typing import Any
 from crosswalk.cli.connections import (
     add_connection_argument,
     connection_file,
+    exit_code,
     opened,
     run_document,
     store,
     timings,
 )
+from crosswalk.cli.replay import replay
 from crosswalk.cli.show import Output
 from crosswalk.core.errors import ConfigError
 from crosswalk.core.staging import read_json
-from crosswalk.steps import EXIT_CODES, STEPS, record_outcome
+from crosswalk.steps import STEPS, record_outcome
 from crosswalk.steps.pipeline import run_all
 
 
@@ -51,6 +53,9 @@ def add_commands(commands: Any) -> None:
     command.add_argument("run_id", metavar="RUN")
     command.add_argument("--limit", type=int, help="at most this many")
     command.add_argument("--show-raw", action="store_true", help="show the raw text too (it may hold personal values)")
+    command.add_argument("--replay", action="store_true", help="read again what was set aside, planned first")
+    command.add_argument("--apply", action="store_true", help="with --replay: write")
+    command.add_argument("--goal", action="append", default=[], help="with --replay: only this goal")
     command.set_defaults(run=_rejects)
 
 
@@ -90,16 +95,6 @@ def _me() -> str:
 def _keeps_plan(goal: dict[str, Any]) -> bool:
     """Whether ``apply`` can write the plan. An export is not kept: consent counts at the moment of sending."""
     return goal["state"] in ("planned", "held") and "exported" not in goal["counts"]
-
-
-def exit_code(run: dict[str, Any]) -> int:
-    """The exit code of a stored run: that of its state; a wrong configuration, login or use is 2 rather than 1."""
-    errors = {item["goal"]: item["result"]["error"] for item in run["goals"] if (item["result"] or {}).get("error")}
-    if run["state"] != "failed":
-        return EXIT_CODES.get(run["state"], 1)
-    if "" in errors:  # no goal began
-        return int(errors[""].get("exit_code", 1))
-    return 2 if errors and all(error["code"] == "bad_period" for error in errors.values()) else 1
 
 
 def _apply(options: argparse.Namespace, output: Output) -> int:
@@ -185,6 +180,8 @@ def _run_line(document: dict[str, Any]) -> list[Any]:
 
 
 def _rejects(options: argparse.Namespace, output: Output) -> int:
+    if options.replay:
+        return replay(options, output)
     with store() as opened_store:
         if opened_store.run(options.run_id) is None:
             raise ConfigError(

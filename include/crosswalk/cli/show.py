@@ -40,6 +40,9 @@ COUNT_LABELS = (
     ("profiles_removed", "profiles removed"),
     ("profiles_gone", "profiles gone already"),
     ("answers_taken_back", "consent answers taken back"),
+    ("events_restored", "events given back"),
+    ("events_removed", "events removed"),
+    ("purchases_taken_back", "purchases taken back"),
     ("rows_taken_back", "rows taken back"),
 )
 COUNTS_BY_NAME = (

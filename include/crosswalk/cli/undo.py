@@ -36,10 +36,17 @@ def undo(run_id: str, goals: tuple[str, ...], output: Output, *, write: bool) ->
     state = result.state or "done"
     if run is None or state == "nothing_new":
         run = {"run_id": undo_id, "connection": connection, "mode": "undo", "state": state}
-    document = {**run_document(run), "undoes": run_id, "left_alone": result.summary.get("left_alone", [])}
+    document = {
+        **run_document(run),
+        "undoes": run_id,
+        "left_alone": result.summary.get("left_alone", []),
+        "warnings": result.summary.get("warnings", []),
+    }
     output.run_result(document, timings(run))
     if state == "nothing_new":
         output.text(f"  {result.reason}")
+    for warning in result.summary.get("warnings", []):
+        output.text(f"  {warning}")
     rows = [
         [line["property"], line["reason"], line["profiles"], ", ".join(line["examples"])]
         for line in document["left_alone"]

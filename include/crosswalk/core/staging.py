@@ -90,6 +90,7 @@ class GoalFolder:
         rows: Parquet of joined rows: row_id, file_index, line, then one column per used ``file.field`` (NULL = the
             linked row is absent, '' = the cell is empty; lists for nested files).
         links: Parquet of *link*: row_id, outcome, reason, profile_id, is_new, row_key, row_hash, amounts.
+        replayed: Parquet of the places of what a replay takes again: file, line.
         profiles: Parquet of the touched stored profiles as *link* read them: profile_id, version, properties,
             permission_level.
         plan: folder of *map*: profiles, identifiers, row_state, consent, quarantine Parquet and ``plan.json``.
@@ -112,6 +113,7 @@ class GoalFolder:
         self.links = path / "links.parquet"
         self.link_result = path / "link.json"
         self.row_state = path / "row_state.parquet"
+        self.replayed = path / "replayed.parquet"
         self.profiles = path / "profiles.parquet"
         self.plan = path / "plan"
         self.quarantine = path / "quarantine"

@@ -290,6 +290,12 @@ def run_params(connection: Connection) -> dict[str, Param]:
             title="Rows",
             description="Only with mode Plan: at most this many.",
         ),
+        "replay": Param(
+            None,
+            type=["null", "string"],
+            title="Replay the rejects of run",
+            description="Reads again what this run set aside, and nothing else: a run id as crosswalk runs lists it.",
+        ),
     }
 
 

@@ -12,6 +12,7 @@ row of the same event decided) + not_found (``update_only``) + expired + dropped
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
@@ -24,7 +25,8 @@ from crosswalk.engine.event_task import LARGE_BYTES, MOST_BYTES, MOST_EVENTS, Ev
 from crosswalk.engine.event_updates import make_patched
 from crosswalk.engine.map_task import MapTask
 from crosswalk.engine.purchases import Purchases
-from crosswalk.engine.template import Node, number, parquet, render, sql, texts
+from crosswalk.engine.row_keys import place_file, place_line
+from crosswalk.engine.template import Node, name, number, parquet, render, sql, texts
 
 OUTCOMES = ("created", "updated", "unchanged")
 
@@ -64,7 +66,7 @@ def plan_events(work: MapTask, stored: StoredEvents, now_ms: int) -> EventPlan:
                 task.tables.view("at_event", task.buckets.part("event_row", bucket))
                 _settle(task)
                 drop_surplus(task)
-                events.append(render(_planned_events()))
+                events.append(render(_planned_events(work.sources)))
                 purchases.append()
                 _count(task)
         write_quarantine(task)
@@ -178,23 +180,26 @@ def _same_data(task: EventTask) -> Node:
     )
 
 
-def _planned_events() -> Node:
+def _planned_events(sources: Sequence[str]) -> Node:
     """PLANNED_EVENT_SCHEMA: what changes in the bucket."""
     return sql(
         """
-        SELECT profile_id, type, event_id, date, priority, coalesce(batch_no, 0) AS batch_no, data, expires_at, outcome
+        SELECT profile_id, type, event_id, date, priority, coalesce(batch_no, 0) AS batch_no, data, expires_at,
+               $file AS file, $line AS line, outcome
         FROM (
-            SELECT profile_id, type, event_id, date, priority, batch_no, data, expires_at, outcome
+            SELECT profile_id, type, event_id, date, priority, batch_no, data, expires_at, place, outcome
             FROM settled ANTI JOIN surplus USING (profile_id, type, event_id)
             WHERE outcome IN ('created', 'updated')
             UNION ALL
-            SELECT profile_id, type, event_id, date, priority, batch_no, NULL, NULL, 'removed'
+            SELECT profile_id, type, event_id, date, priority, batch_no, NULL, NULL, NULL, 'removed'
             FROM settled WHERE outcome = 'expired' AND batch_no IS NOT NULL
             UNION ALL
-            SELECT profile_id, type, event_id, date, priority, batch_no, NULL, NULL, 'removed'
+            SELECT profile_id, type, event_id, date, priority, batch_no, NULL, NULL, NULL, 'removed'
             FROM surplus WHERE batch_no IS NOT NULL
         ) ORDER BY profile_id, type, event_id
-        """
+        """,
+        file=place_file(name("place"), sources),
+        line=place_line(name("place")),
     )
 
 

@@ -72,6 +72,7 @@ def link_rows(
     lookup: Lookup,
     read_profiles: Lookup,
     out: GoalFolder,
+    replayed: Path | None = None,
 ) -> LinkResult:
     """Decide for every row; leaves ``links.parquet``, ``profiles.parquet``, ``link_values.parquet`` and the quarantine.
 
@@ -87,12 +88,15 @@ def link_rows(
         lookup: owners of identifier values (MATCH_SCHEMA in, MATCHED_SCHEMA out).
         read_profiles: stored profiles by id (PROFILE_SCHEMA out).
         out: where to leave the results.
+        replayed: Parquet with file and line of rows to take whatever row state says of them.
 
     Raises:
         RetryableError: a profile vanished between the two looks at the store.
         FatalError: the rows do not add up.
     """
-    task = LinkTask(session, rows, sources, goal, tenant, batch_id, row_state, take_all, lookup, read_profiles, out)
+    task = LinkTask(
+        session, rows, sources, goal, tenant, batch_id, row_state, take_all, lookup, read_profiles, out, replayed
+    )
     try:
         stage_keys(task)
         find_changed(task)

@@ -6,7 +6,7 @@ Where the goal has row state, keys and hashes are computed once and kept beside;
 from __future__ import annotations
 
 from crosswalk.engine.link_task import LinkTask, identifier_values
-from crosswalk.engine.row_keys import keyed_rows, place_column
+from crosswalk.engine.row_keys import keyed_rows, place_column, place_file, place_line
 from crosswalk.engine.session import write_parquet
 from crosswalk.engine.template import all_of, name, named, number, parquet, render, sql, union_all
 
@@ -93,6 +93,15 @@ def find_changed(task: LinkTask) -> None:
             state=parquet(task.row_state),
         ),
     )
+    if task.replayed is not None:
+        again = sql(
+            "SELECT row_id FROM keyed SEMI JOIN (SELECT file, line FROM $places) AS p "
+            "ON p.file = $file AND p.line = $line EXCEPT SELECT row_id FROM changed",
+            places=parquet(task.replayed),
+            file=place_file(name("place"), task.sources),
+            line=place_line(name("place")),
+        )
+        task.tables.session.execute(f"INSERT INTO changed {render(again)}").fetchall()
 
 
 def build_tuples(task: LinkTask) -> None:

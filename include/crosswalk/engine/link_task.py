@@ -36,6 +36,7 @@ class LinkTask:
     lookup: Lookup
     read_profiles: Lookup
     out: GoalFolder
+    replayed: Path | None = None  # Parquet of file and line: rows to take whatever row state says of them
 
     @cached_property
     def tables(self) -> Tables:

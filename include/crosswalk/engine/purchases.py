@@ -20,7 +20,7 @@ OF_THE_ORDER = ("quantity", "netprice", "coupon", "deliverydate")
 LONG_AGO = -(1 << 62)
 _NO_PURCHASES = (
     "SELECT NULL::VARCHAR AS product_id, NULL::VARCHAR AS profile_id, NULL::VARCHAR AS type, "
-    "NULL::VARCHAR AS event_id, NULL::BIGINT AS bought_at, NULL::BIGINT AS items LIMIT 0"
+    "NULL::VARCHAR AS event_id, NULL::BIGINT AS bought_at, NULL::BIGINT AS items, NULL::BIGINT AS batch_no LIMIT 0"
 )
 _NO_NOTES = "SELECT '' AS product_id, '' AS name, '' AS details, 0::BIGINT AS described_at, 0::BIGINT AS ord LIMIT 0"
 
@@ -104,7 +104,9 @@ class Purchases:
             flagged=task.flag([entry.index in counted for entry in task.entries]),
         )
         found = task.stored.find_purchases(task.tables.stream(keys))
-        task.tables.take_in("stored_purchase", found, "product_id, profile_id, type, event_id, bought_at, items")
+        task.tables.take_in(
+            "stored_purchase", found, "product_id, profile_id, type, event_id, bought_at, items, batch_no"
+        )
 
 
 def _changed() -> Node:
@@ -112,7 +114,7 @@ def _changed() -> Node:
     return sql(
         """
         SELECT product_id, profile_id, type, event_id, coalesce(n.bought_at, s.bought_at) AS bought_at,
-               coalesce(n.items, 0)::BIGINT AS items
+               coalesce(n.items, 0)::BIGINT AS items, coalesce(s.batch_no, 0) AS batch_no
         FROM (SELECT product_id, profile_id, type, event_id, any_value(date) AS bought_at, count(*) AS items
               FROM bought_item GROUP BY ALL) AS n
         FULL JOIN stored_purchase AS s USING (product_id, profile_id, type, event_id)

@@ -14,6 +14,7 @@ from typing import Any
 from crosswalk.config.tenant import CONSENTED, REFUSED
 from crosswalk.engine.session import write_parquet
 from crosswalk.engine.template import Node, parquet, render, sql, text, union_all
+from crosswalk.engine.undo_logged import EVENT, PURCHASE, decide_logged
 from crosswalk.engine.undo_since import decide_involved, find_involved
 from crosswalk.engine.undo_task import AMOUNT, ENTRIES, UndoTask, amount_of, log_entry, removal_log
 
@@ -38,8 +39,12 @@ def compute_undo(task: UndoTask) -> dict[int, dict[str, Any]]:
         if not _hold_taken(task):
             break
     _write_answers(task)
-    kept = "SELECT batch_no, profile_id, property_id, reason FROM kept ORDER BY profile_id, property_id"
-    write_parquet(task.session, kept, task.out / "kept.parquet")
+    decide_logged(task)
+    task.tables.make(
+        "left_alone",
+        "SELECT batch_no, profile_id, property_id, reason, NULL::VARCHAR AS raw FROM kept UNION ALL "
+        "SELECT batch_no, profile_id, property_id, reason, raw FROM left_row",
+    )
     return _counts(task)
 
 
@@ -183,6 +188,9 @@ def _counts(task: UndoTask) -> dict[int, dict[str, Any]]:
             "profiles_removed": 0,
             "profiles_gone": 0,
             "answers_taken_back": 0,
+            "events_restored": 0,
+            "events_removed": 0,
+            "purchases_taken_back": 0,
             "left_alone": {},
         }
         for no in task.numbers
@@ -194,7 +202,12 @@ def _counts(task: UndoTask) -> dict[int, dict[str, Any]]:
     answers = sql("SELECT batch_no, count(*) FROM $file GROUP BY ALL", file=parquet(task.out / "consent.parquet"))
     for no, count in task.tables.all(answers):
         counts[no]["answers_taken_back"] = count
-    left = "SELECT batch_no, property_id, count(*) FROM kept GROUP BY ALL ORDER BY ALL"
+    for rows in task.logged:
+        if rows.name in (EVENT, PURCHASE):
+            planned = f"SELECT batch_no, action, count(*) FROM {rows.name}_plan GROUP BY ALL"
+            for no, action, count in task.tables.all(planned):
+                counts[no][f"events_{action}" if rows.name == EVENT else "purchases_taken_back"] += count
+    left = "SELECT batch_no, property_id, count(*) FROM left_alone GROUP BY ALL ORDER BY ALL"
     for no, property_id, count in task.tables.all(left):
         counts[no]["left_alone"][property_id] = count
     return counts

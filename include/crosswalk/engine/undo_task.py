@@ -21,6 +21,26 @@ ENTRIES = """map_entries(from_json(changes, '"MAP(VARCHAR, STRUCT(before JSON, a
 AMOUNT = "DECIMAL(38, 4)"
 
 
+@dataclass(frozen=True)
+class LoggedRows:
+    """A table whose rows name the batch that wrote them last, as far as an undo concerns it.
+
+    Attributes:
+        name: the table.
+        key: its key columns.
+        values: the columns that come back.
+        made: Parquet of the rows that the undone batches made: key, ``batch_no``.
+        history: Parquet of what became of the others: key, ``batch_no``, ``written_by``, ``stored``, ``is_over`` and
+            the values.
+    """
+
+    name: str
+    key: tuple[str, ...]
+    values: tuple[str, ...]
+    made: Path
+    history: Path
+
+
 @dataclass
 class UndoTask:
     """Inputs of an undo.
@@ -36,7 +56,10 @@ class UndoTask:
         read_profiles: profiles by id.
         read_later: LATER_SCHEMA of profiles by id.
         owners: owners of identifier values.
-        out: folder for the result: ``profiles``, ``identifiers``, ``consent`` and ``kept`` Parquet.
+        out: folder for the result: Parquet files ``profiles``, ``identifiers``, ``consent``, and one for each table of
+            ``logged``.
+        logged: events, purchases and products.
+        find_crowd: all events of profiles that would have too many (EVENT_GROWTH_SCHEMA in, EVENT_HEAD_SCHEMA out).
     """
 
     session: Session
@@ -50,6 +73,8 @@ class UndoTask:
     read_later: Lookup
     owners: Lookup
     out: Path
+    logged: tuple[LoggedRows, ...]
+    find_crowd: Callable[[pa.RecordBatchReader, int], pa.RecordBatchReader]
 
     @cached_property
     def tables(self) -> Tables:

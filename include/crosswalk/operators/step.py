@@ -59,6 +59,7 @@ def request_of(
         since=params.get("since"),
         until=params.get("until"),
         limit=params.get("limit"),
+        replay=params.get("replay") or None,
         trigger=TRIGGERS.get(str(run_type), "manual"),
         run_url=_run_url(dag_run.dag_id, dag_run.run_id),
         tenant_folder=tenant_folder,

@@ -86,6 +86,7 @@ def _commit(context: RunContext, folder: GoalFolder, lease: Lease) -> Applied | 
             row_state=_reader(session, folder.plan / "row_state.parquet"),
             consent=_reader(session, folder.plan / "consent.parquet"),
             quarantine=_reader(session, folder.plan / "quarantine.parquet"),
+            replays=plan.get("replays"),
             scratch=folder.temporary,
             **_event_readers(session, folder),
         )

@@ -47,6 +47,7 @@ class RunRequest:
         since: only files modified at or after this ISO time; plans only.
         until: only files modified before this ISO time; plans only.
         limit: at most this many primary rows; plans only.
+        replay: the run whose rejects are read again; only the files that hold them.
         trigger: scheduled, manual, asset or cli.
         run_url: where a person finds the run.
         approved_by: who agrees to plans that wait for a person; None: nobody yet.
@@ -61,6 +62,7 @@ class RunRequest:
     since: str | None = None
     until: str | None = None
     limit: int | None = None
+    replay: str | None = None
     trigger: str = "manual"
     run_url: str | None = None
     approved_by: str | None = None
@@ -79,6 +81,12 @@ class RunRequest:
                 "since, until and limit leave rows out, so they serve plans only.",
                 remedy="Run with mode plan, or without them.",
                 code="filter_needs_plan",
+            )
+        if self.replay and (self.full or self.since or self.until or self.limit is not None):
+            raise ConfigError(
+                "A replay reads what a run set aside, nothing else.",
+                remedy="Leave out full, since, until and limit.",
+                code="replay_alone",
             )
 
 
@@ -165,7 +173,12 @@ class RunContext:
         return goal
 
     def wants(self, goal: Goal) -> bool:
-        """Whether this run includes the goal: connection and goal are on, and the goal was asked for."""
+        """Whether this run includes the goal: connection and goal are on, and the goal was asked for.
+
+        Exports have nothing to replay.
+        """
+        if self.request.replay and not isinstance(goal, ImportGoal):
+            return False
         asked = not self.request.goals or goal.name in self.request.goals
         return self.connection.enabled and goal.enabled and asked
 

@@ -29,10 +29,10 @@ def finish(context: RunContext, goal_name: str | None) -> StepResult:
     manifest = folder.plan / "plan.json"
     if not manifest.exists() or not context.writes:
         return StepResult()
-    files = read_json(manifest)["files"]
-    chosen = [file for file in files if goal.mark_done == "all" or file["role"] == "primary"]
+    plan = read_json(manifest)
+    chosen = [file for file in plan["files"] if goal.mark_done == "all" or file["role"] == "primary"]
     done: list[str] = []
-    if goal.mark_done or goal.archive:
+    if (goal.mark_done or goal.archive) and not plan.get("replays"):  # of a replay they were moved before
         with holding(context), context.connector() as connector:
             done = [file["path"] for file in chosen if _move(goal, connector, file)]
     folder.remove()

@@ -93,7 +93,7 @@ def join(context: RunContext, goal_name: str | None) -> StepResult:
                 for item in fetched
             ],
             "counts": counts,
-            "warnings": [*warnings, *empty, *result.warnings],
+            "warnings": [*decision.get("warnings", []), *warnings, *empty, *result.warnings],
         },
     )
     return StepResult(summary=counts)
@@ -107,6 +107,7 @@ def batch_id(connection: str, goal: str, fetched: list[Fetched], decision: dict[
     parts = [connection, goal, decision["config_hash"], str(decision["goal_state"]["state_version"])]
     parts += [f"{item.look['role']}:{item.look['path']}:{item.sha256}" for item in fetched]
     parts.append(str(decision["take_all"]))
+    parts += [f"replay:{decision['replays']}"] if decision.get("replays") else []
     return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()[:32]
 
 

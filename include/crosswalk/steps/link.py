@@ -38,6 +38,7 @@ def link(context: RunContext, goal_name: str | None, *, again: bool = False) -> 
             batch_id=sources["batch_id"],
             row_state=folder.row_state,
             take_all=decision["take_all"],
+            replayed=folder.replayed if decision.get("replays") else None,
             lookup=context.store.match_identifiers,
             read_profiles=context.store.read_profiles,
             out=folder,

@@ -77,6 +77,7 @@ def _compute(context: RunContext, goal: ImportProfiles, folder: GoalFolder) -> N
             "goal_id": decision["goal_state"]["goal_id"],
             "state_version": linked["state_version"],
             "files": [file for file in sources["files"] if not file["rejected"]],
+            "replays": decision.get("replays"),
             "partial": bool(request.since or request.until or request.limit is not None),
             "counts": counts,
             "warnings": warnings,

@@ -19,6 +19,7 @@ from crosswalk.core.errors import ConfigError, LeaseTakenError
 from crosswalk.core.staging import GoalFolder, write_json
 from crosswalk.steps.context import RunContext
 from crosswalk.steps.lease import holding
+from crosswalk.steps.replay import decide_replay
 from crosswalk.steps.result import StepResult
 from crosswalk.store.base import FileRecord, GoalState
 
@@ -58,7 +59,10 @@ def _scan(context: RunContext, goal: AnyImport) -> StepResult:
     state = context.store.goal_state(context.name, goal.name)
     config_hash = goal_fingerprint(context.connection, goal, context.tenant)
     looks = _look_at(context, goal, state, folder)
-    decision = decide(goal, looks, state, config_hash, full=context.request.full)
+    if context.request.replay:
+        decision = decide_replay(context, goal, folder, state, [look for look in looks if look["role"] != "primary"])
+    else:
+        decision = decide(goal, looks, state, config_hash, full=context.request.full)
     if decision["selected"]:
         write_json(folder.scan, decision)
         return StepResult(summary={key: decision[key] for key in ("files_read", "files_skipped", "reason")})

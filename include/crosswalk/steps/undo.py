@@ -21,7 +21,7 @@ from crosswalk.core.errors import ConfigError, CrosswalkError, FatalError, Lease
 from crosswalk.core.staging import RunFolder, read_json, write_json
 from crosswalk.engine.session import BATCH_ROWS, Session, literal, open_session, write_parquet
 from crosswalk.engine.undo import compute_undo
-from crosswalk.engine.undo_task import UndoTask
+from crosswalk.engine.undo_task import LoggedRows, UndoTask
 from crosswalk.steps import as_known_error
 from crosswalk.steps.context import as_error, ignore_progress, staging_root
 from crosswalk.steps.lease import holding
@@ -29,12 +29,14 @@ from crosswalk.steps.report import remove_old_runs
 from crosswalk.steps.result import StepResult
 from crosswalk.store import open_store
 from crosswalk.store.base import Applied, Lease, Moved, Store
+from crosswalk.store.logged import LOGGED, LoggedTable
 from crosswalk.store.undo_base import AppliedBatch, Undo
 
 REVISIONS = 3
 REASONS = {
     "changed_since": "Another run changed it since.",
     "answered_since": "A later answer came for an objective; that one stays.",
+    "no_room": "The profile has 250 later or more important events by now.",
     "identifier_taken": "Another profile has the value by now.",
     "identifier_in_use": "Others know the profile by it; the run that made the profile is undone all the same.",
 }
@@ -183,7 +185,13 @@ def _nothing(context: UndoContext) -> StepResult:
     applied = context.store.applied_batches(context.undone["run_id"])
     undone = sorted({batch.undone_by for batch in applied if batch.undone_by})
     reason = f"It was undone by {', '.join(undone)}." if undone else "The run wrote nothing to the store."
-    return StepResult(state="nothing_new", reason=reason)
+    return StepResult(state="nothing_new", reason=" ".join([reason, *_sent(context)]))
+
+
+def _sent(context: UndoContext) -> list[str]:
+    """What to say about the exports of the run."""
+    sent = context.store.sent_files(context.undone["run_id"])
+    return [f"It sent {sent} file(s): what was sent cannot be taken back. Remove them at the destination."] * (sent > 0)
 
 
 def _settled(context: UndoContext) -> StepResult:
@@ -193,7 +201,7 @@ def _settled(context: UndoContext) -> StepResult:
 
 def _left_alone(context: UndoContext) -> dict[str, Any]:
     """What stays as it is: by property and reason how many profiles, with the ids of some."""
-    return {"left_alone": read_json(context.manifest)["left_alone"]}
+    return {"left_alone": read_json(context.manifest)["left_alone"], "warnings": _sent(context)}
 
 
 def _compute(context: UndoContext, batches: list[AppliedBatch], *, shown: bool) -> None:
@@ -217,13 +225,15 @@ def _compute(context: UndoContext, batches: list[AppliedBatch], *, shown: bool) 
             read_later=lambda ids: store.later_changes(numbers, ids),
             owners=store.match_identifiers,
             out=folder / "plan",
+            logged=tuple(_stage_rows(context, session, table, numbers) for table in LOGGED),
+            find_crowd=store.find_crowd,
         )
         context.progress("computing the undo")
         counts = compute_undo(task)
         _set_aside(session, task, batches)
         examples = session.execute(
-            "SELECT property_id, reason, count(*), list(profile_id ORDER BY profile_id)[1:10] "
-            "FROM kept GROUP BY ALL ORDER BY ALL"
+            "SELECT property_id, reason, count(DISTINCT profile_id), "
+            "list(DISTINCT profile_id ORDER BY profile_id)[1:10] FROM left_alone GROUP BY ALL ORDER BY ALL"
         ).fetchall()
     rows = store.written_rows(numbers)
     by_goal: dict[str, dict[str, Any]] = {}
@@ -252,6 +262,17 @@ def _stage(session: Session, rows: pa.RecordBatchReader, path: Path) -> Path:
     return path
 
 
+def _stage_rows(context: UndoContext, session: Session, table: LoggedTable, numbers: list[int]) -> LoggedRows:
+    made, history = (context.folder / f"{table.name}_{part}.parquet" for part in ("made", "history"))
+    return LoggedRows(
+        table.name,
+        tuple(table.key),
+        tuple(table.values),
+        _stage(session, context.store.made_rows(table, numbers), made),
+        _stage(session, context.store.row_history(table, numbers), history),
+    )
+
+
 def _set_aside(session: Session, task: UndoTask, batches: list[AppliedBatch]) -> None:
     """What is left alone, as rows of quarantine, so that ``rejects`` lists it."""
     reasons = ", ".join(f"({literal(reason)}, {literal(text)})" for reason, text in REASONS.items())
@@ -260,7 +281,7 @@ def _set_aside(session: Session, task: UndoTask, batches: list[AppliedBatch]) ->
         session,
         "SELECT g.goal, NULL::BIGINT AS row_id, NULL::VARCHAR AS file, NULL::BIGINT AS line, k.property_id AS field, "
         "'undo' AS stage, 'value' AS scope, k.reason, concat('Profile ', k.profile_id, ': ', r.message) AS message, "
-        f"NULL::VARCHAR AS raw FROM kept AS k JOIN (VALUES {reasons}) AS r(reason, message) USING (reason) "
+        f"k.raw FROM left_alone AS k JOIN (VALUES {reasons}) AS r(reason, message) USING (reason) "
         f"JOIN (VALUES {goals}) AS g(batch_no, goal) USING (batch_no) ORDER BY k.profile_id, k.property_id",
         task.out / "quarantine.parquet",
     )
@@ -286,6 +307,7 @@ def _commit(context: UndoContext, lease: Lease) -> Applied | Moved:
                 identifiers=reader("identifiers"),
                 consent=reader("consent"),
                 quarantine=reader("quarantine"),
+                logged={table.name: reader(table.name) for table in LOGGED},
                 scratch=context.folder,
             )
         )

@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol
 import pyarrow as pa
 
 from crosswalk.store.export_base import ExportStore
+from crosswalk.store.replay_base import ReplayStore
 from crosswalk.store.undo_base import UndoStore
 
 MATCH_SCHEMA = pa.schema([("property_id", pa.string()), ("value", pa.string())])
@@ -68,6 +69,8 @@ PLANNED_EVENT_SCHEMA = pa.schema(
     [
         *STORED_EVENT_SCHEMA,  # batch_no as read by map; 0 for new
         ("expires_at", pa.int64()),  # epoch milliseconds; NULL: never
+        ("file", pa.string()),
+        ("line", pa.int64()),
         ("outcome", pa.string()),  # created, updated, removed
     ]
 )
@@ -77,6 +80,7 @@ PURCHASE_SCHEMA = pa.schema(
         *EVENT_KEY_SCHEMA,
         ("bought_at", pa.int64()),  # epoch milliseconds
         ("items", pa.int64()),  # how many items of the event are this product; in a plan, 0 takes the purchase away
+        ("batch_no", pa.int64()),  # of the batch that wrote it last; in a plan as read by map, 0 for new
     ]
 )
 PRODUCT_SCHEMA = pa.schema(
@@ -169,6 +173,7 @@ class Batch:
     events: Reader = NO_EVENTS
     purchases: Reader = NO_PURCHASES
     products: Reader = NO_PRODUCTS
+    replays: str | None = None  # the run whose rejects this one reads again
     scratch: Path | None = None
 
 
@@ -188,13 +193,14 @@ class Applied:
 class Moved:
     """Something that *link* read has changed since; nothing was written.
 
-    ``reasons`` counts by kind: ``version``, ``identifier``, ``event``, ``goal_state``, ``undone``, ``row_state``.
+    ``reasons`` counts by kind: ``version``, ``identifier``, ``event``, ``purchase``, ``product``,
+    ``goal_state``, ``undone``, ``row_state``.
     """
 
     reasons: dict[str, int]
 
 
-class Store(ExportStore, UndoStore, Protocol):
+class Store(ExportStore, ReplayStore, UndoStore, Protocol):
     """The profile store. One instance per thread; safe for many processes."""
 
     uri: str

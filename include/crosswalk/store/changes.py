@@ -14,8 +14,10 @@ from crosswalk.store.backend import Backend, RowStatement, UniqueError
 from crosswalk.store.base import Applied, Batch, FileRecord, Moved
 from crosswalk.store.events import DELETE_EXPIRED, Events
 from crosswalk.store.ledger import Ledger
+from crosswalk.store.logged import LOGGED
 from crosswalk.store.ordering import in_order
 from crosswalk.store.products import Products
+from crosswalk.store.replay import Replaying
 from crosswalk.store.undo_base import Undo
 
 INSERT_PROFILE = RowStatement(
@@ -139,7 +141,7 @@ class OvertakenError(Exception):
         self.reasons = {kind: count}
 
 
-class Changes(Ledger, Events, Products):
+class Changes(Ledger, Events, Products, Replaying):
     """Applying batches; see ``Store`` for what each method promises."""
 
     _db: Backend
@@ -172,9 +174,11 @@ class Changes(Ledger, Events, Products):
         missed = self._write_events(batch, number)
         if missed:
             raise OvertakenError("event", missed)
-        self._write_products(batch)
+        self._write_products(batch, number)
         self._replace_quarantine(batch.run_id, batch.goal, batch.quarantine())
         self._write_files(batch, number)
+        if batch.replays:
+            self._mark_replayed(batch.run_id, batch.goal, number, batch.replays)
         self._write_goal_run(batch.run_id, batch.goal, "done", {"counts": batch.counts, "batch_id": batch.batch_id})
         self._note_good_run(batch.run_id, batch.goal)
         self._confirm_lease(batch.lease)
@@ -319,6 +323,7 @@ class Changes(Ledger, Events, Products):
         statements = {
             "event": DELETE_EXPIRED,
             "change_log": f"DELETE FROM change_log WHERE batch_no IN {batches}",
+            **{f"{table.name}_log": table.purge(f"l.batch_no IN {batches}") for table in LOGGED},
             "row_log": f"DELETE FROM row_log WHERE batch_no IN {batches}",
             "quarantine": f"DELETE FROM quarantine WHERE run_id IN {runs}",
             "goal_run": f"DELETE FROM goal_run WHERE run_id IN {runs}",

@@ -16,17 +16,18 @@ import pyarrow.compute as pc
 from crosswalk.store.backend import Backend, RowStatement
 from crosswalk.store.base import EVENT_HEAD_SCHEMA, STORED_EVENT_SCHEMA, Batch
 from crosswalk.store.ledger import iso
+from crosswalk.store.logged import EVENTS
 from crosswalk.store.ordering import in_order
 
 _KEY = {"profile_id": "text", "type": "text", "event_id": "text"}
-_VALUES = {"date": "int", "priority": "int", "expires_at": "int", "data": "json"}
+_VALUES = EVENTS.values
 _SAME_KEY = (
     "event.profile_id = {profile_id} AND event.type = {type} AND event.event_id = {event_id} "
     "AND event.batch_no = {batch_no}"
 )
 _INSERT = (
-    "INSERT INTO event (profile_id, type, event_id, date, priority, expires_at, data, batch_no) "
-    "{select} {profile_id}, {type}, {event_id}, {date}, {priority}, {expires_at}, {data}, {batch_no} {rows}"
+    "INSERT INTO event (profile_id, type, event_id, date, priority, expires_at, data, file, line, batch_no) {select} "
+    "{profile_id}, {type}, {event_id}, {date}, {priority}, {expires_at}, {data}, {file}, {line}, {batch_no} {rows}"
 )
 ADD_EVENT = RowStatement("event_add", {**_KEY, **_VALUES, "batch_no": "int"}, _INSERT, plain_insert="event")
 ADD_ABSENT_EVENT = RowStatement(
@@ -38,7 +39,7 @@ REPLACE_EVENT = RowStatement(
     "event_replace",
     {**_KEY, **_VALUES, "batch_no": "int", "number": "int"},
     "UPDATE event SET date = {date}, priority = {priority}, expires_at = {expires_at}, data = {data}, "
-    f"batch_no = {{number}} {{from}} WHERE {_SAME_KEY}",
+    f"file = {{file}}, line = {{line}}, batch_no = {{number}} {{from}} WHERE {_SAME_KEY}",
 )
 REMOVE_EVENT = RowStatement(
     "event_remove", {**_KEY, "batch_no": "int"}, f"DELETE FROM event {{using}} WHERE {_SAME_KEY}"
@@ -86,24 +87,30 @@ class Events:
     def _write_events(self, batch: Batch, number: int) -> int:
         """Add, replace and remove the batch's events; returns how many are not what *map* read."""
         self._db.execute(DELETE_EXPIRED)
+        self._db.execute(EVENTS.purge())
         missed = self._db.write_new(
             lambda: self._add_events(ADD_EVENT, batch, number),
             lambda: self._add_events(ADD_ABSENT_EVENT, batch, number),
         )
+        replaced = _of(batch, ("updated", "removed"), list(EVENTS.key))
+        self._db.sink(EVENTS.log, {"number": number}).write_all(replaced)
         for statement, outcome in ((REPLACE_EVENT, "updated"), (REMOVE_EVENT, "removed")):
             constants = {"number": number} if "number" in statement.columns else {}
             sink = self._db.sink(statement, constants)
-            changed = sink.write_all(_of(batch, outcome, [name for name in statement.columns if name != "number"]))
+            changed = sink.write_all(_of(batch, (outcome,), [name for name in statement.columns if name != "number"]))
             missed += sink.rows - changed
         return missed
 
     def _add_events(self, statement: RowStatement, batch: Batch, number: int) -> int:
         sink = self._db.sink(statement, {"batch_no": number})
-        written = sink.write_all(_of(batch, "created", [*_KEY, *_VALUES]))
+        written = sink.write_all(_of(batch, ("created",), [*_KEY, *_VALUES]))
         return sink.rows - written
 
 
-def _of(batch: Batch, outcome: str, columns: list[str]) -> Iterable[pa.RecordBatch]:
-    """These columns of the planned events with that outcome."""
-    chosen = (rows.filter(pc.equal(rows.column("outcome"), outcome)).select(columns) for rows in batch.events())
+def _of(batch: Batch, outcomes: tuple[str, ...], columns: list[str]) -> Iterable[pa.RecordBatch]:
+    """These columns of the planned events with one of these outcomes."""
+    wanted = pa.array(outcomes)
+    chosen = (
+        rows.filter(pc.is_in(rows.column("outcome"), value_set=wanted)).select(columns) for rows in batch.events()
+    )
     return in_order((rows for rows in chosen if rows.num_rows), *_KEY, scratch=batch.scratch)

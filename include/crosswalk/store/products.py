@@ -11,16 +11,17 @@ import pyarrow.compute as pc
 from crosswalk.store.backend import Backend, RowStatement
 from crosswalk.store.base import PURCHASE_SCHEMA, Batch
 from crosswalk.store.ledger import iso
+from crosswalk.store.logged import PRODUCTS, PURCHASES
 from crosswalk.store.ordering import in_order
 
 _PURCHASE = {"product_id": "text", "profile_id": "text", "type": "text", "event_id": "text"}
 KEEP_PURCHASE = RowStatement(
     "purchase_keep",
-    {**_PURCHASE, "bought_at": "int", "items": "int"},
-    "INSERT INTO purchase (product_id, profile_id, type, event_id, bought_at, items) "
-    "{select} {product_id}, {profile_id}, {type}, {event_id}, {bought_at}, {items} {rows} "
+    {**_PURCHASE, "bought_at": "int", "items": "int", "number": "int"},
+    "INSERT INTO purchase (product_id, profile_id, type, event_id, bought_at, items, batch_no) "
+    "{select} {product_id}, {profile_id}, {type}, {event_id}, {bought_at}, {items}, {number} {rows} "
     "ON CONFLICT (profile_id, type, event_id, product_id) DO UPDATE "
-    "SET bought_at = excluded.bought_at, items = excluded.items",
+    "SET bought_at = excluded.bought_at, items = excluded.items, batch_no = excluded.batch_no",
 )
 REMOVE_PURCHASE = RowStatement(
     "purchase_remove",
@@ -31,15 +32,17 @@ REMOVE_PURCHASE = RowStatement(
 # A product without a count is one whose purchases changed.
 TOUCH_PRODUCT = RowStatement(
     "product_touch",
-    {"product_id": "text", "name": "text", "details": "json", "described_at": "int"},
-    "INSERT INTO product (product_id, name, details, described_at) "
-    "{select} {product_id}, {name}, {details}, {described_at} {rows} ON CONFLICT (product_id) DO UPDATE SET "
+    {"product_id": "text", "name": "text", "details": "json", "described_at": "int", "number": "int"},
+    "INSERT INTO product (product_id, name, details, described_at, batch_no) "
+    "{select} {product_id}, {name}, {details}, {described_at}, {number} {rows} ON CONFLICT (product_id) DO UPDATE SET "
     "name = CASE WHEN excluded.described_at >= product.described_at THEN coalesce(excluded.name, product.name) "
     "ELSE product.name END, "
     "details = CASE WHEN excluded.described_at >= product.described_at THEN excluded.details "
     "ELSE product.details END, "
     "described_at = CASE WHEN excluded.described_at >= product.described_at THEN excluded.described_at "
-    "ELSE product.described_at END, bought_count = NULL",
+    "ELSE product.described_at END, "
+    "batch_no = CASE WHEN excluded.described_at >= product.described_at THEN excluded.batch_no "
+    "ELSE product.batch_no END, bought_count = NULL",
 )
 COUNT_AGAIN = (
     "UPDATE product SET bought_count = (SELECT coalesce(sum(p.items), 0) FROM purchase p "
@@ -69,8 +72,9 @@ class Products:
     def find_purchases(self, keys: pa.RecordBatchReader) -> pa.RecordBatchReader:
         """The purchases of these events."""
         return self._db.stream(
-            "SELECT p.product_id, p.profile_id, p.type, p.event_id, p.bought_at, p.items FROM wanted_purchase w "
-            "JOIN purchase p ON p.profile_id = w.profile_id AND p.type = w.type AND p.event_id = w.event_id",
+            "SELECT p.product_id, p.profile_id, p.type, p.event_id, p.bought_at, p.items, p.batch_no "
+            "FROM wanted_purchase w JOIN purchase p "
+            "ON p.profile_id = w.profile_id AND p.type = w.type AND p.event_id = w.event_id",
             PURCHASE_SCHEMA,
             staged=("wanted_purchase", keys),
         )
@@ -88,17 +92,21 @@ class Products:
             for row in found
         ]
 
-    def _write_products(self, batch: Batch) -> None:
+    def _write_products(self, batch: Batch, number: int) -> None:
         """The batch's purchases; then the counts of the products they concern, from all purchases there are."""
-        keep, remove = self._db.sink(KEEP_PURCHASE), self._db.sink(REMOVE_PURCHASE)
+        constants = {"number": number}
+        keep, remove = self._db.sink(KEEP_PURCHASE, constants), self._db.sink(REMOVE_PURCHASE)
         keys = ("profile_id", "type", "event_id", "product_id")
+        known = (rows.filter(pc.greater(rows.column("batch_no"), 0)) for rows in batch.purchases())
+        self._db.sink(PURCHASES.log, constants).write_all(in_order(known, *keys, scratch=batch.scratch))
         for rows in in_order(batch.purchases(), *keys, scratch=batch.scratch):
             remains = pc.greater(rows.column("items"), 0)
             keep.write(rows.filter(remains))
             remove.write(rows.filter(pc.invert(remains)).select(list(_PURCHASE)))
         keep.finish()
         remove.finish()
-        touched = self._db.sink(TOUCH_PRODUCT)
+        touched = self._db.sink(TOUCH_PRODUCT, constants)
+        self._db.sink(PRODUCTS.log, constants).write_all(batch.products())
         touched.write_all(batch.products())
         if touched.rows:
             self._db.execute(COUNT_AGAIN)

@@ -12,6 +12,8 @@ Why it is shaped like this:
   one profile's history is one look-up per batch.
 - ``row_log`` holds what a batch overwrote in ``row_state`` (``written_by``: the batch that had written it); a row that
   a batch wrote and did not overwrite was new. So a batch can be undone whatever came after it.
+- ``event_log``, ``purchase_log`` and ``product_log`` do the same for events, purchases and the descriptions of products
+  (``logged.py``). What expired is no longer needed there either.
 - ``profile_identifier`` is its own unique index; the other direction (identifiers of a profile) is in the document.
 - A lease's row is never deleted, so its fencing number only grows.
 - ``goal_run.place`` counts the saves of a run, for a clock cannot tell two within one millisecond apart.
@@ -164,7 +166,8 @@ MIGRATIONS: list[list[str]] = [
             scope {text},
             reason {text},
             message {text},
-            raw {text}
+            raw {text},
+            replayed_by {text}
         )""",
         "CREATE INDEX quarantine_by_run ON quarantine (run_id, goal)",
         """CREATE TABLE export_cursor (
@@ -208,9 +211,26 @@ MIGRATIONS: list[list[str]] = [
             expires_at BIGINT,
             batch_no BIGINT NOT NULL,
             data {json} NOT NULL,
+            file {text},
+            line BIGINT,
             PRIMARY KEY (profile_id, type, event_id)
         ) {roomy}""",
         "CREATE INDEX event_by_expiry ON event (expires_at) WHERE expires_at IS NOT NULL",
+        """CREATE TABLE event_log (
+            batch_no BIGINT NOT NULL,
+            profile_id {text} NOT NULL,
+            type {text} NOT NULL,
+            event_id {text} NOT NULL,
+            date BIGINT NOT NULL,
+            priority BIGINT NOT NULL,
+            expires_at BIGINT,
+            data {json} NOT NULL,
+            file {text},
+            line BIGINT,
+            written_by BIGINT NOT NULL,
+            PRIMARY KEY (batch_no, profile_id, type, event_id)
+        ) {keyed}""",
+        "CREATE INDEX event_log_by_expiry ON event_log (expires_at) WHERE expires_at IS NOT NULL",
         """CREATE TABLE purchase (
             product_id {text} NOT NULL,
             profile_id {text} NOT NULL,
@@ -218,7 +238,19 @@ MIGRATIONS: list[list[str]] = [
             event_id {text} NOT NULL,
             bought_at BIGINT NOT NULL,
             items BIGINT NOT NULL,
+            batch_no BIGINT NOT NULL,
             PRIMARY KEY (profile_id, type, event_id, product_id)
+        ) {keyed}""",
+        """CREATE TABLE purchase_log (
+            batch_no BIGINT NOT NULL,
+            profile_id {text} NOT NULL,
+            type {text} NOT NULL,
+            event_id {text} NOT NULL,
+            product_id {text} NOT NULL,
+            bought_at BIGINT NOT NULL,
+            items BIGINT NOT NULL,
+            written_by BIGINT NOT NULL,
+            PRIMARY KEY (batch_no, profile_id, type, event_id, product_id)
         ) {keyed}""",
         "CREATE INDEX purchase_by_product ON purchase (product_id, bought_at, items)",
         """CREATE TABLE product (
@@ -227,8 +259,18 @@ MIGRATIONS: list[list[str]] = [
             details {json} NOT NULL,
             described_at BIGINT NOT NULL,
             bought_count BIGINT,
-            last_bought_at BIGINT
+            last_bought_at BIGINT,
+            batch_no BIGINT NOT NULL
         ) {roomy}""",
+        """CREATE TABLE product_log (
+            batch_no BIGINT NOT NULL,
+            product_id {text} NOT NULL,
+            name {text},
+            details {json} NOT NULL,
+            described_at BIGINT NOT NULL,
+            written_by BIGINT NOT NULL,
+            PRIMARY KEY (batch_no, product_id)
+        ) {keyed}""",
     ],
 ]
 

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from crosswalk.store.backend import RowStatement
 from crosswalk.store.base import Applied, Moved
 from crosswalk.store.changes import LOG_CHANGE, LOG_CONSENT, UPDATE_PROFILE, Changes, OvertakenError
+from crosswalk.store.logged import listed as _listed
 from crosswalk.store.ordering import in_order
 from crosswalk.store.undo_base import (
     AMOUNTS_SCHEMA,
@@ -27,6 +28,7 @@ from crosswalk.store.undo_base import (
     AppliedBatch,
     Undo,
 )
+from crosswalk.store.undo_logged import UndoingLogged
 
 REMOVE_PROFILE = RowStatement(
     "profile_remove",
@@ -55,7 +57,7 @@ _ROWS = pa.schema([("batch_no", INT), ("rows", INT)])
 _RESULT = pa.schema([("result", TEXT)])
 
 
-class Undoing(Changes):
+class Undoing(UndoingLogged, Changes):
     """Taking runs back; see ``Store`` for what each method promises."""
 
     # -- reading ----------------------------------------------------------------------------------------------------
@@ -119,13 +121,14 @@ class Undoing(Changes):
         )
 
     def shared_profiles(self, numbers: list[int]) -> pa.RecordBatchReader:
-        """Profiles that these batches created and that rows of other batches belong to."""
+        """Profiles that these batches created and that rows, events or purchases of other batches belong to."""
         listed = _listed(numbers)
-        return self._db.stream(
-            "SELECT DISTINCT r.profile_id FROM row_state r JOIN change_log c ON c.profile_id = r.profile_id "
-            f"WHERE r.batch_no NOT IN {listed} AND c.batch_no IN {listed} AND c.kind = 'created'",
-            PROFILE_IDS_SCHEMA,
-        )
+        parts = [
+            f"SELECT r.profile_id FROM {table} r JOIN change_log c ON c.profile_id = r.profile_id "
+            f"WHERE r.batch_no NOT IN {listed} AND c.batch_no IN {listed} AND c.kind = 'created'"
+            for table in ("row_state", "event", "purchase")
+        ]
+        return self._db.stream(" UNION ".join(parts), PROFILE_IDS_SCHEMA)
 
     def answers(self, numbers: list[int]) -> pa.RecordBatchReader:
         """The answers of these batches, and whether a later batch answered again; what was undone does not count."""
@@ -169,11 +172,13 @@ class Undoing(Changes):
         made = {batch.batch_no: self._record_undo(undo, batch) for batch in undo.batches}
         self._take_back_profiles(undo, made)
         self._write_identifiers(undo)
+        self._take_back_logged(undo)
         for batch in undo.batches:
             self._take_back_rows(batch)
             self._mark_files(undo, batch)
             self._write_goal_run(undo.run_id, batch.goal, "done", {"counts": undo.counts[batch.goal]})
             self._note_undone(undo, batch)
+        self._forget_replay(undo.undone_run_id)
         self._refuse_orphans(sorted(number for number, _ in made.values()))
         self._write_answers(undo, made)
         for goal in dict.fromkeys(batch.goal for batch in undo.batches):
@@ -257,16 +262,17 @@ class Undoing(Changes):
             )
 
     def _refuse_orphans(self, made: list[int]) -> None:
-        """A row that was linked to a profile while its removal was planned must not lose it."""
-        found = self._db.query(
-            "SELECT count(*) AS one FROM change_log c JOIN row_state r ON r.profile_id = c.profile_id "
-            f"LEFT JOIN profile p ON p.profile_id = c.profile_id WHERE c.batch_no IN {_listed(made)} "
-            "AND p.profile_id IS NULL",
-            (),
-            _ONE,
-        )[0]["one"]
-        if found:
-            raise OvertakenError("row_state", found)
+        """A row or an event that came to a profile while its removal was planned must not lose it."""
+        for table in ("row_state", "event"):
+            found = self._db.query(
+                f"SELECT count(*) AS one FROM change_log c JOIN {table} r ON r.profile_id = c.profile_id "
+                f"LEFT JOIN profile p ON p.profile_id = c.profile_id WHERE c.batch_no IN {_listed(made)} "
+                "AND p.profile_id IS NULL",
+                (),
+                _ONE,
+            )[0]["one"]
+            if found:
+                raise OvertakenError(table, found)
 
     def _write_answers(self, undo: Undo, made: dict[int, tuple[int, int]]) -> None:
         """An answer that was taken back is a new entry; the old one stays, for it was given."""
@@ -274,10 +280,6 @@ class Undoing(Changes):
         for rows in undo.consent():
             sink.write(_numbered(rows, made))
         sink.finish()
-
-
-def _listed(numbers: list[int]) -> str:
-    return f"({', '.join(str(int(number)) for number in numbers)})"
 
 
 def _of(planned: pa.RecordBatch, action: str, *columns: str) -> pa.RecordBatch:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -10,6 +10,7 @@ import pyarrow as pa
 
 if TYPE_CHECKING:
     from crosswalk.store.base import Applied, Lease, Moved, Reader
+    from crosswalk.store.logged import LoggedTable
 
 UNDONE_SCHEMA = pa.schema(
     [
@@ -98,6 +99,7 @@ class Undo:
     identifiers: Reader
     consent: Reader
     quarantine: Reader
+    logged: dict[str, Reader] = field(default_factory=dict)  # by table of ``logged.py``: ``LoggedTable.planned_schema``
     scratch: Path | None = None
 
 
@@ -124,6 +126,15 @@ class UndoStore(Protocol):
 
     def written_rows(self, numbers: list[int]) -> dict[int, int]:
         """How many rows' state goes back when a batch is undone, by batch."""
+
+    def made_rows(self, table: LoggedTable, numbers: list[int]) -> pa.RecordBatchReader:
+        """Rows of a logged table that these batches made (``LoggedTable.made_schema``)."""
+
+    def row_history(self, table: LoggedTable, numbers: list[int]) -> pa.RecordBatchReader:
+        """What became of rows that these batches wrote, overwrote or removed (``LoggedTable.history_schema``)."""
+
+    def sent_files(self, run_id: str) -> int:
+        """How many files a run's exports have sent, or may have sent."""
 
     def undo(self, undo: Undo) -> Applied | Moved:
         """Take batches back: checks lease, batches, versions, identifiers and goal states in the same transaction."""

@@ -213,7 +213,7 @@ def test_a_connection_after_another_waits_for_what_the_others_report_announces(f
     assert {asset.uri for asset in dags["sftp__mail"].schedule} == announced == {"x-crosswalk://connection/shop"}
 
 
-def test_the_trigger_form_has_six_params_whose_defaults_are_a_scheduled_run(folder: Path, write: Write) -> None:
+def test_the_trigger_form_has_seven_params_whose_defaults_are_a_scheduled_run(folder: Path, write: Write) -> None:
     write("shop", goals=SECOND_GOAL)
     params = only_dag(folder).params
     assert params.dump() == {
@@ -221,6 +221,7 @@ def test_the_trigger_form_has_six_params_whose_defaults_are_a_scheduled_run(fold
         "goals": [],
         "full": False,
         "since": None,
+        "replay": None,
         "until": None,
         "limit": None,
     }

@@ -1,0 +1,108 @@
+"""Replay: what a run set aside and which of it went through again.
+
+The rejects of a run keep the name of the run that replayed them; that run has rejects of its own, which can be replayed
+in turn.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+
+from crosswalk.store.backend import Backend
+from crosswalk.store.replay_base import PLACES_SCHEMA, OpenFile
+
+_TEXT, _INT = pa.string(), pa.int64()
+_FILE = pa.schema(
+    [
+        ("path", _TEXT),
+        ("role", _TEXT),
+        ("size", _INT),
+        ("modified", _INT),
+        ("sha256", _TEXT),
+        ("seen_at", pa.float64()),
+        ("rejects", _INT),
+    ]
+)
+_RUN = pa.schema([("run_id", _TEXT)])
+_OUTCOME = pa.schema(
+    [("goal", _TEXT), ("reason", _TEXT), ("file", _TEXT), ("replayed", _INT), ("set_aside_again", _INT)]
+)
+_BATCH = "batch b JOIN goal g ON g.goal_id = b.goal_id"
+
+
+class Replaying:
+    """What replays ask; see ``Store`` for what each method promises."""
+
+    _db: Backend
+
+    def open_files(self, run_id: str, goal_id: int) -> list[OpenFile]:
+        """The files that a run read for a goal."""
+        found = self._db.query(
+            "SELECT f.path, f.role, f.size, f.modified, f.sha256, coalesce(s.seen_at, 0.0), (SELECT count(*) "
+            "FROM quarantine q WHERE q.run_id = b.run_id AND q.goal = g.goal AND q.file = f.path "
+            f"AND q.replayed_by IS NULL) AS rejects FROM {_BATCH} JOIN batch_file f ON f.batch_no = b.batch_no "
+            "LEFT JOIN source_file s ON s.goal_id = b.goal_id AND s.path = f.path "
+            "WHERE b.run_id = $1 AND b.goal_id = $2 AND b.undone_by IS NULL ORDER BY f.modified, f.path LIMIT 1000000",
+            (run_id, goal_id),
+            _FILE,
+        )
+        return [OpenFile(**row) for row in found]
+
+    def open_places(self, run_id: str, goal_id: int) -> pa.RecordBatchReader:
+        """Where a run set aside something that was not replayed since."""
+        row = pa.record_batch({"run_id": pa.array([run_id], _TEXT), "goal_id": pa.array([goal_id], _INT)})
+        return self._db.stream(
+            "SELECT q.file, q.line FROM wanted_run w JOIN goal g ON g.goal_id = w.goal_id "
+            "JOIN quarantine q ON q.run_id = w.run_id AND q.goal = g.goal "
+            "WHERE q.replayed_by IS NULL AND q.file IS NOT NULL AND q.line IS NOT NULL",
+            PLACES_SCHEMA,
+            staged=("wanted_run", pa.RecordBatchReader.from_batches(row.schema, [row])),
+        )
+
+    def replays(self, run_id: str, goal_id: int) -> list[str]:
+        """The runs that replayed rejects of a run."""
+        found = self._db.query(
+            "SELECT DISTINCT q.replayed_by FROM quarantine q JOIN goal g ON g.goal = q.goal "
+            "WHERE q.run_id = $1 AND g.goal_id = $2 AND q.replayed_by IS NOT NULL ORDER BY 1 LIMIT 1000",
+            (run_id, goal_id),
+            _RUN,
+        )
+        return [row["run_id"] for row in found]
+
+    def replay_outcome(
+        self, run_id: str, replay_id: str, planned: dict[str, list[str]] | None = None
+    ) -> list[dict[str, Any]]:
+        """What a replay read again and set aside again, by goal and reason."""
+        open_ = "" if planned is None else "q.replayed_by IS NULL"
+        found = self._db.query(
+            "SELECT q.goal, q.reason, q.file, count(*) AS replayed, sum(CASE WHEN a.file IS NULL THEN 0 ELSE 1 END) "
+            "FROM quarantine q LEFT JOIN (SELECT DISTINCT goal, file, line, CASE WHEN scope = 'row' THEN '' "
+            "ELSE coalesce(field, '') END AS field FROM quarantine WHERE run_id = $2) a "
+            "ON a.goal = q.goal AND a.file = q.file AND a.line = q.line AND (a.field = '' "
+            f"OR a.field = coalesce(q.field, '')) WHERE q.run_id = $1 AND {open_ or 'q.replayed_by = $2'} "
+            "GROUP BY q.goal, q.reason, q.file ORDER BY q.goal, q.reason LIMIT 1000000",
+            (run_id, replay_id),
+            _OUTCOME,
+        )
+        totals: dict[tuple[str, str], dict[str, Any]] = {}
+        for row in found:
+            if planned is None or row["file"] in planned.get(row["goal"], ()):
+                key = {"goal": row["goal"], "reason": row["reason"]}
+                line = totals.setdefault((row["goal"], row["reason"]), {**key, "replayed": 0, "set_aside_again": 0})
+                for count in ("replayed", "set_aside_again"):
+                    line[count] += row[count]
+        return list(totals.values())
+
+    def _mark_replayed(self, run_id: str, goal: str, batch_no: int, replays: str) -> None:
+        """Within the transaction of a replay: what it read again of another run's rejects."""
+        self._db.execute(
+            "UPDATE quarantine SET replayed_by = $1 WHERE run_id = $2 AND goal = $3 AND replayed_by IS NULL "
+            "AND file IN (SELECT path FROM batch_file WHERE batch_no = $4 AND role = 'primary')",
+            (run_id, replays, goal, batch_no),
+        )
+
+    def _forget_replay(self, run_id: str) -> None:
+        """Within the transaction that undoes a replay: its rejects are open again."""
+        self._db.execute("UPDATE quarantine SET replayed_by = NULL WHERE replayed_by = $1", (run_id,))
