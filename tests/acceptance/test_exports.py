@@ -7,6 +7,7 @@ import gzip
 import json
 import re
 import textwrap
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -143,7 +144,7 @@ def test_a_full_run_and_a_changed_column_export_everybody_once(shop: Shop) -> No
 
 def test_two_runs_in_one_second_leave_two_files(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     set_up(shop)
-    monkeypatch.setattr("crosswalk.steps.render.begin_stamp", lambda context: "20260101000000")
+    monkeypatch.setattr("crosswalk.steps.render.begin_moment", lambda context: datetime(2026, 1, 1, tzinfo=UTC))
     for _ in range(3):
         export(shop, full=True)
     names = [path.name for path in files(shop)]

@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from crosswalk.store.base import EVENT_GROWTH_SCHEMA, EVENT_KEY_SCHEMA, Applied, Moved, Store
+from crosswalk.store.export_base import PROFILE_ID_SCHEMA
 from tests.simulators.stores import apply, profile, rows, stored
 
 LATER, PAST = 4_102_444_800_000, 1_000
@@ -92,6 +93,27 @@ def test_an_event_that_another_run_made_meanwhile_moves_the_plan_and_nothing_is_
     outcome = apply(store, batch_id="b2", profiles=[profile("p2")], events=[event("2"), event("1")])
     assert outcome == Moved({"event": 1})
     assert (stored(store, "p2"), list(found(store, "1", "2"))) == ({}, ["1"])
+
+
+def test_events_of_a_period_come_out_of_all_profiles_or_of_some(store: Store) -> None:
+    dated = [event(str(day), date=day, profile_id=f"p{day % 2}") for day in range(4)]
+    gone = event("9", date=2, expires_at=PAST)
+    apply(store, profiles=[profile("p0"), profile("p1")], events=[*dated, gone])
+
+    def listed(*bounds: int | None, of: list[str] | None = None) -> list[str]:
+        wanted = None if of is None else rows(PROFILE_ID_SCHEMA, [{"profile_id": key} for key in of])()
+        return sorted(item["event_id"] for item in store.stored_events(*bounds, wanted).read_all().to_pylist())
+
+    assert listed(None, None) == ["0", "1", "2", "3"]
+    assert (listed(1, 3), listed(2, None), listed(None, 1), listed(3, 3)) == (["1", "2"], ["2", "3"], ["0"], [])
+    assert (listed(None, None, of=["p1", "p7"]), listed(2, None, of=["p1"]), listed(0, 9, of=[])) == (
+        ["1", "3"],
+        ["3"],
+        [],
+    )
+    (first, *_) = sorted(store.stored_events(0, 1).read_all().to_pylist(), key=lambda item: item["date"])
+    assert (first["profile_id"], first["type"], first["date"]) == ("p0", "order", 0)
+    assert json.loads(first["data"]) == {"note": "né 0"}
 
 
 def test_expired_events_are_not_there_and_go_with_the_next_batch(store: Store) -> None:

@@ -83,12 +83,20 @@ def exported(session, folder: Path, people: list[dict[str, Any]], form: dict[str
     columns = [[f"{n:03}" for n in range(count)], documents, [2] * count, ["NONE"] * count, ["D"] * count]
     columns += [[0] * count, [0] * count, [1] * count]
     table = pa.table(columns, schema=STORED_PROFILE_SCHEMA)
-    selected = folder / "selected.parquet"
-    select_profiles(session, table.to_reader(), goal=goal, connection=connection, tenant=TENANT, now_ms=0, out=selected)
-    path = folder / "out.csv"
-    result = render_file(session, selected, list(TYPES), goal.format, path, "out.csv")
-    assert result.replaced == 0
-    return path
+    lines = folder / "lines"
+    selection = select_profiles(
+        session,
+        table.to_reader(),
+        goal=goal,
+        connection=connection,
+        tenant=TENANT,
+        now_ms=0,
+        selected=folder / "selected.parquet",
+        lines=lines,
+    )
+    result = render_file(lines, goal.format, folder / "out.csv", "out.csv")
+    assert (selection.replaced, result.lost) == (0, 0)
+    return result.path
 
 
 def imported(session, folder: Path, path: Path, form: dict[str, Any]) -> list[dict[str, Any]]:

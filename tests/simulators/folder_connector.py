@@ -101,6 +101,10 @@ class FolderConnector:
         target.with_name(f".{target.name}.part").unlink(missing_ok=True)
         return target.exists() and hashlib.sha256(target.read_bytes()).hexdigest() == sha256
 
+    def withdraw(self, path: str) -> None:
+        self.diary.append(("withdraw", path))
+        self._local(path).unlink(missing_ok=True)
+
     def _move(self, file: RemoteFile | str, folder: str | None) -> str:
         path = file if isinstance(file, str) else file.path
         target = f"{path}.done" if folder is None else f"{folder.rstrip('/')}/{path.rpartition('/')[2]}"

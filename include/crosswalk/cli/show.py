@@ -52,6 +52,8 @@ COUNTS_BY_NAME = (
     ("invalid_by_reason", "invalid value"),
     ("events_rejected_by_reason", "event rejected"),
     ("linked_quarantined", "quarantined in a linked file"),
+    ("events_exported", "events exported"),
+    ("rows_by_file", "rows in"),
     ("unmatched", "rows without a partner in"),
     ("orphans", "rows that nothing refers to in"),
     ("duplicates", "repeated link values in"),

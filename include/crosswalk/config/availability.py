@@ -18,7 +18,6 @@ _NOT_YET: dict[str, Callable[[Goal], bool]] = {
     "create_missing_groups": lambda goal: isinstance(goal, ImportProfiles) and goal.create_missing_groups,
 }
 _NOT_YET_OUT: dict[str, Callable[[ExportProfiles, Tenant], bool]] = {
-    "events": lambda goal, tenant: goal.events is not None,
     "columns": lambda goal, tenant: (
         any(column.group_property is not None for column in goal.columns)
         or any(_asks_groups(shown, tenant) for shown in shown_segments(goal, tenant))

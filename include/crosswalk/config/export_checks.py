@@ -133,6 +133,10 @@ class ExportProfilesCheck(GoalCheck):
         types = self.goal.events.types if self.goal.events else "all"
         for index, name in enumerate(types if isinstance(types, list) else []):
             self._check_event_type(name, "events", "types", index)
+        names = file_names(self.goal, self.tenant, "<timestamp>")
+        for name in sorted({name for name in names if names.count(name) > 1}):
+            message = f"two files of this goal would be called {display(name)}; use another file_name, or fewer types"
+            self._add("error", "duplicate_output", message, "file_name")
 
 
 def _name_problem(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from crosswalk.config.event_types import EventType
 from crosswalk.config.exports import ExportProfiles
 from crosswalk.config.tenant import Tenant
 
@@ -28,6 +29,19 @@ def event_file(goal: ExportProfiles, event_type: str, nested: str | None, stamp:
     name = event_type if nested is None else f"{event_type}_{nested}"
     suffix = "" if goal.file_name.custom is not None else f"_{stamp}"
     return f"{name}{suffix}.csv{ENDINGS[goal.format.compress]}"
+
+
+def event_headers(event_type: str, declared: EventType, nested: str | None) -> list[str]:
+    """The columns of a file of events: ids and date of the event, then the fields of the event type (row S-88).
+
+    A field that is called like one of the first columns has the event type, or the nested field, before its name.
+    """
+    if nested is None:
+        head = ["profile_id", "event_id", "event_date"]
+        fields = [name for name, field in declared.fields.items() if not field.is_nested]
+    else:
+        head, fields = ["profile_id", "event_id"], list(declared.fields[nested].fields or {})
+    return head + [f"{nested or event_type}.{field}" if field in head else field for field in fields]
 
 
 def event_types_of(goal: ExportProfiles, tenant: Tenant) -> list[str]:

@@ -115,6 +115,9 @@ class Connector(Protocol):
     def has_delivered(self, path: str, size: int, sha256: str, work: Path) -> bool:
         """Whether that very file lies there; what a delivery that was cut off left beside it is removed."""
 
+    def withdraw(self, path: str) -> None:
+        """Remove a file that ``has_delivered`` has just found; does nothing when it is gone."""
+
 
 def local_name(remote: RemoteFile) -> str:
     """A local file name for a remote file: cannot leave its folder, is unique by the whole path, keeps the ending."""

@@ -96,10 +96,12 @@ class GoalFolder:
         plan: folder of *map*: profiles, identifiers, row_state, consent, quarantine Parquet and ``plan.json``.
         quarantine: folder of one Parquet per step with what that step set aside.
         selection: JSON: what *select* decided for an export: counts and how far the change log was read.
-        selected: Parquet of every profile's outcome, with the cells of those that are exported.
         approval: JSON: who agreed to which plan, where a person was asked.
-        rendered: JSON: name, size and hash of the exported file.
-        outgoing: the exported file as it is sent.
+        selected: Parquet of the exported profiles.
+        lines: folder of the exported files' texts: number 0 is that of the profiles, then those of their events.
+        events: Parquet of the events of the exported profiles.
+        rendered: JSON: name, size and hash of each exported file, and where it lies.
+        outgoing: folder of the files that are encoded or packed before they are sent.
         temporary: scratch space for the engine's spilling.
     """
 
@@ -120,6 +122,8 @@ class GoalFolder:
         self.selection = path / "selection.json"
         self.selected = path / "selected.parquet"
         self.approval = path / "approval.json"
+        self.lines = path / "lines"
+        self.events = path / "events.parquet"
         self.rendered = path / "rendered.json"
         self.outgoing = path / "outgoing"
         self.temporary = path / "tmp"

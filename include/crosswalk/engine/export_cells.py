@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 
 from crosswalk.config.connection import Column, Connection, ExportProfiles
-from crosswalk.config.formats import EPOCH_MS
+from crosswalk.config.formats import EPOCH_MS, ExportFormat
 from crosswalk.config.tenant import ALL_PROFILES, CONSENTED, NUMERIC_TYPES, REFUSED, Property, Tenant
 from crosswalk.core.errors import ConfigError
 from crosswalk.engine.multi_value import join_values
@@ -90,21 +90,12 @@ class CellWriter:
         if declared.type in NUMERIC_TYPES and self._form.decimal == ",":
             item = sql("replace(item, '.', ',')")
         elif declared.type == "datetime":
-            item = self._date()
+            item = moment_text(self._form)
         elif self._form.ids == "name" and property_id in (CONSENTED, REFUSED):
             item = _renamed(item, [(key, objective.name) for key, objective in self._tenant.objectives.items()])
         else:
             return values
         return sql("list_transform($values, LAMBDA item : $item)", values=values, item=item)
-
-    def _date(self) -> Node:
-        """A date as the pattern says; the session's time zone is the goal's (``render.py``)."""
-        pattern = self._form.date
-        if pattern == EPOCH_MS:
-            return name("item")
-        if pattern is None:
-            return sql("strftime(make_timestamp(item::BIGINT * 1000), $pattern)", pattern=text(ISO_UTC))
-        return _by_pattern(sql("make_timestamptz(item::BIGINT * 1000)"), pattern)
 
     def _shown_segments(self, column: Column) -> Node:
         chosen = list(self._tenant.segments) if column.segments == "all" else list(column.segments or [])
@@ -126,20 +117,34 @@ class CellWriter:
         return self._tenant.segments[segment].name or segment
 
     def _guarded(self, cell: Node) -> Node:
-        if not self._form.formula_guard:
-            return cell
-        return sql(
-            "CASE WHEN regexp_matches($cell, $formula) THEN concat('''', $cell) ELSE $cell END",
-            cell=cell,
-            formula=text(_FORMULA),
-        )
+        return guarded(cell, self._form)
+
+
+def guarded(cell: Node, form: ExportFormat) -> Node:
+    """A text with an apostrophe before it where a spreadsheet would run it, if the goal wants that."""
+    if not form.formula_guard:
+        return cell
+    return sql(
+        "CASE WHEN regexp_matches($cell, $formula) THEN concat('''', $cell) ELSE $cell END",
+        cell=cell,
+        formula=text(_FORMULA),
+    )
+
+
+def moment_text(form: ExportFormat) -> Node:
+    """The epoch milliseconds ``item`` as the goal's pattern says; the session's time zone is the goal's."""
+    if form.date == EPOCH_MS:
+        return name("item")
+    if form.date is None:
+        return sql("strftime(make_timestamp(item::BIGINT * 1000), $pattern)", pattern=text(ISO_UTC))
+    return _by_pattern(sql("make_timestamptz(item::BIGINT * 1000)"), form.date)
 
 
 def _by_pattern(moment: Node, pattern: str) -> Node:
     """A moment in the session's time zone. Offsets get four digits, as in Python; the engine leaves out zeros."""
     offset = sql("replace(strftime($moment, '%z'), ':', '')", moment=moment)
     parts: list[Node] = []
-    for index, part in enumerate(_at_offsets(pattern)):
+    for index, part in enumerate(at_offsets(pattern)):
         if index:
             parts.append(
                 sql("CASE WHEN length($offset) = 3 THEN concat($offset, '00') ELSE $offset END", offset=offset)
@@ -149,7 +154,7 @@ def _by_pattern(moment: Node, pattern: str) -> Node:
     return parts[0] if len(parts) == 1 else call("concat", *parts)
 
 
-def _at_offsets(pattern: str) -> list[str]:
+def at_offsets(pattern: str) -> list[str]:
     """The pattern split at its ``%z``; ``%%`` is a percent sign."""
     parts = [""]
     for piece in re.findall(r"%.|[^%]+", pattern, re.DOTALL):

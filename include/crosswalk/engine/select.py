@@ -1,4 +1,4 @@
-"""Decide for every profile of the store whether an export takes it, and write the cells of those that it takes.
+"""Decide for every profile of the store whether an export takes it, and write the lines of those that it takes.
 
 Each profile ends with one outcome; the first that applies counts:
 
@@ -10,32 +10,38 @@ no_mapped_value     none of the mapped properties has a value that may be shown
 exported            it is in the file
 =================== ==============================================================================================
 
-Those in the segment and with consent are *available*, which is more than those exported.
+Those in the segment and with consent are *available*, which is more than those exported. The store is read once:
+documents come in, and decisions, counts and finished lines go out in the same pass.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from crosswalk.config.connection import Connection, ExportProfiles
 from crosswalk.config.exports import shown_segments
 from crosswalk.config.tenant import CONSENTED, Tenant
 from crosswalk.core.staging import durable
 from crosswalk.engine import consent
-from crosswalk.engine.export_cells import DOUBTFUL, CellWriter, needed_properties
+from crosswalk.engine.export_cells import DOUBTFUL, PERSONAL_LEVEL, CellWriter, needed_properties
 from crosswalk.engine.multi_value import may_need_escapes
 from crosswalk.engine.profile_values import ProfileValues
 from crosswalk.engine.segments import Segments
 from crosswalk.engine.session import BATCH_ROWS, Session, literal
-from crosswalk.engine.template import Node, name, named, parquet, render, sql
+from crosswalk.engine.staged_rows import ParquetSink
+from crosswalk.engine.template import Node, name, parquet, render, sql
+from crosswalk.engine.text_lines import LineFile, as_cells, header_line, line_batches, line_query
 
 EXCLUDED = ("no_consent", "not_changed", "no_mapped_value")
-STAGED = "FORMAT parquet, COMPRESSION lz4_raw, DICTIONARY_SIZE_LIMIT 16"
+# The exported profiles, and whether their personal values may be shown.
+SELECTED_SCHEMA = pa.schema([("profile_id", pa.large_string()), ("shows_personal", pa.bool_())])
 
 
 @dataclass(frozen=True)
@@ -44,9 +50,13 @@ class Selection:
 
     Attributes:
         counts: ``profiles`` (all living ones), ``available``, ``exported`` and ``excluded`` by reason.
+        rows: lines of the file.
+        replaced: cells that lost something which the format cannot carry.
     """
 
     counts: dict[str, Any]
+    rows: int
+    replaced: int
 
 
 def select_profiles(
@@ -57,9 +67,10 @@ def select_profiles(
     connection: Connection,
     tenant: Tenant,
     now_ms: int,
-    out: Path,
+    selected: Path,
+    lines: Path,
 ) -> Selection:
-    """Write ``outcome``, ``profile_id`` and the cells ``c0``, ``c1``... of every profile; cells of exported ones only.
+    """Write down the exported profiles, and the text of their file.
 
     Args:
         session: the engine.
@@ -68,18 +79,29 @@ def select_profiles(
         connection: its connection.
         tenant: the tenant model.
         now_ms: the moment that windows of time reach to.
-        out: the Parquet file.
+        selected: the Parquet file of the exported profiles (SELECTED_SCHEMA).
+        lines: the file's text in UTF-8, with its header.
     """
+    found: Counter[str] = Counter()
+    header = header_line([column.header for column in goal.columns], goal.format)
     session.execute(f"SET TimeZone = {literal(goal.format.timezone or connection.timezone)}")
     session.register("stored_profiles", stored)
     try:
-        query = render(selection_query(goal, connection, tenant, now_ms))
-        with durable(out) as temporary:
-            session.execute(f"COPY ({query}) TO {literal(temporary)} ({STAGED})")
+        batches = line_batches(session, selection_query(goal, connection, tenant, now_ms))
+        with (
+            durable(lines) as temporary,
+            ParquetSink(selected, SELECTED_SCHEMA) as ids,
+            LineFile(temporary, header) as file,
+        ):
+            for batch in batches:
+                for item in pc.value_counts(batch.column("outcome")).to_pylist():
+                    found[item["values"]] += item["counts"]
+                file.write(batch)
+                ids.write(batch.select(SELECTED_SCHEMA.names).filter(batch.column("line").is_valid()))
     finally:
         session.unregister("stored_profiles")
         session.execute("SET TimeZone = 'UTC'")
-    return Selection(_counts(session, out))
+    return Selection(_counts(found), file.rows, file.replaced)
 
 
 def selection_query(goal: ExportProfiles, connection: Connection, tenant: Tenant, now_ms: int) -> Node:
@@ -97,35 +119,29 @@ def selection_query(goal: ExportProfiles, connection: Connection, tenant: Tenant
         blocked=consent.is_blocked(connection.objectives, values.of(CONSENTED), name("permission_level")),
         mapped=cells.has_mapped_value(),
     )
-    columns = _of_exported([name("profile_id"), *cells.cells()])
-    return sql(
-        f"SELECT outcome, $columns FROM (SELECT *, $outcome AS outcome, $doubtful AS {DOUBTFUL} FROM ($decided))",
-        columns=[named(column, alias) for column, alias in columns],
+    exported = sql("outcome = 'exported'")
+    rows = sql(
+        f"SELECT outcome, profile_id, permission_level >= {PERSONAL_LEVEL} AS shows_personal, $cells "
+        f"FROM (SELECT *, $outcome AS outcome, $doubtful AS {DOUBTFUL} FROM ($decided))",
+        cells=as_cells(_of_exported(cells.cells(), exported)),
         outcome=outcome,
         doubtful=may_need_escapes(name("properties"), goal.format.multi_value),
         decided=decided,
     )
+    kept = ["outcome", *SELECTED_SCHEMA.names]
+    return line_query(rows, len(goal.columns), goal.format, keep=kept, when=exported)
 
 
-def _of_exported(cells: Sequence[Node]) -> list[tuple[Node, str]]:
-    aliases = ["profile_id", *(f"c{number}" for number in range(len(cells) - 1))]
-    return [
-        (sql("CASE WHEN outcome = 'exported' THEN $cell END", cell=cell), alias)
-        for cell, alias in zip(cells, aliases, strict=True)
-    ]
+def _of_exported(cells: Sequence[Node], exported: Node) -> list[Node]:
+    return [sql("CASE WHEN $exported THEN $cell END", exported=exported, cell=cell) for cell in cells]
 
 
-def _counts(session: Session, selected: Path) -> dict[str, Any]:
-    rows = session.execute(
-        f"SELECT outcome, count(*) FROM read_parquet({literal(selected)}) GROUP BY outcome"
-    ).fetchall()
-    found: dict[str, int] = dict(rows)
-    excluded = {reason: found[reason] for reason in EXCLUDED if found.get(reason)}
-    exported = found.get("exported", 0)
+def _counts(found: Counter[str]) -> dict[str, Any]:
+    excluded = {reason: found[reason] for reason in EXCLUDED if found[reason]}
     return {
-        "profiles": sum(found.values()),
-        "available": exported + sum(excluded.values()) - excluded.get("no_consent", 0),
-        "exported": exported,
+        "profiles": found.total(),
+        "available": found["exported"] + sum(excluded.values()) - excluded.get("no_consent", 0),
+        "exported": found["exported"],
         "excluded": excluded,
     }
 
@@ -136,7 +152,16 @@ def new_ids(session: Session, selected: Path, known: pa.RecordBatchReader) -> pa
     session.execute("CREATE OR REPLACE TEMP TABLE known_id AS SELECT profile_id FROM known_ids")
     session.unregister("known_ids")
     rows = sql(
-        "SELECT profile_id FROM $selected AS s ANTI JOIN known_id USING (profile_id) WHERE outcome = 'exported'",
+        "SELECT profile_id FROM $selected AS s ANTI JOIN known_id USING (profile_id)",
         selected=parquet(selected),
     )
     return session.sql(render(rows)).to_arrow_reader(BATCH_ROWS)
+
+
+def selected_ids(session: Session, selected: Path) -> pa.RecordBatchReader:
+    """The exported profiles (one column ``profile_id``)."""
+    return (
+        session.cursor()
+        .sql(render(sql("SELECT profile_id FROM $selected", selected=parquet(selected))))
+        .to_arrow_reader(BATCH_ROWS)
+    )

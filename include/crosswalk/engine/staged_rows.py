@@ -52,7 +52,7 @@ class ParquetSink:
             self._flush()
 
     def _flush(self) -> None:
-        if self._held:
+        if self._held_rows:
             self._writer.write_table(pa.Table.from_batches(self._held, self._schema), row_group_size=self._held_rows)
         self._held, self._held_rows, self._held_bytes = [], 0, 0
 

@@ -44,7 +44,7 @@ _SHOWN = (
     "exported",
     "replaced_characters",
 )
-_GROUPS = {"events_rejected_by_reason": "events rejected"}
+_GROUPS = {"events_rejected_by_reason": "events rejected", "events_exported": "events exported"}
 
 
 def run_message(
@@ -128,7 +128,7 @@ def goal_lines(goal: dict[str, Any], connection: str) -> list[str]:
     shown = [f"{key.replace('_', ' ')} {counts[key]:,}" for key in _SHOWN if counts.get(key)]
     if shown:
         lines.append("  " + ", ".join(shown))
-    for group in ("excluded", "quarantined", "events_rejected_by_reason"):
+    for group in ("excluded", "quarantined", *_GROUPS):
         for reason, number in sorted((counts.get(group) or {}).items()):
             lines.append(f"  {_GROUPS.get(group, group)}: {number:,} {reason}")
     if result.get("reason"):

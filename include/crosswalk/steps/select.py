@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from crosswalk.config.fingerprint import goal_fingerprint
 from crosswalk.core.errors import LeaseTakenError
 from crosswalk.core.staging import read_json, write_json
-from crosswalk.engine.select import select_profiles
+from crosswalk.engine.select import Selection, select_profiles
 from crosswalk.engine.session import open_session
 from crosswalk.steps.context import RunContext
 from crosswalk.steps.lease import holding
@@ -21,10 +21,11 @@ if TYPE_CHECKING:
     from crosswalk.store.base import Lease
 
 log = logging.getLogger(__name__)
+PROFILES = "0"  # the name of their text among the staged ones
 
 
 def select(context: RunContext, goal_name: str | None) -> StepResult:
-    """Leave ``selected.parquet`` and ``selection.json`` in the goal's folder.
+    """Leave ``selected.parquet``, the text of the profiles' file and ``selection.json`` in the goal's folder.
 
     Returns:
         ``skipped`` (goal off or not asked for), ``busy`` (another run writes), ``nothing_new`` with the reason,
@@ -73,7 +74,8 @@ def choose(context: RunContext, goal: ExportProfiles, lease: Lease | None, *, ag
     if lease is not None and since is not None and since.batch_no == position.batch_no and not goal.always_write:
         context.store.move_cursor(state.goal_id, now, lease)
         return StepResult(state="nothing_new", reason="No profile changed since the last good export.")
-    counts = _select(context, goal, since)
+    selection = _select(context, goal, since)
+    counts = selection.counts
     if lease is not None and not counts["exported"] and not writes_empty(goal):
         context.store.move_cursor(state.goal_id, now, lease)
         return StepResult(state="nothing_new", reason=difference(counts), summary=counts)
@@ -83,6 +85,8 @@ def choose(context: RunContext, goal: ExportProfiles, lease: Lease | None, *, ag
         "read_at": position.read_at,
         "config_hash": config_hash,
         "counts": counts,
+        "rows": selection.rows,
+        "replaced": selection.replaced,
     }
     write_json(folder.selection, decision)
     return StepResult(summary=counts)
@@ -100,20 +104,20 @@ def _since(context: RunContext, goal: ExportProfiles, cursor: Cursor | None, con
     return cursor.position
 
 
-def _select(context: RunContext, goal: ExportProfiles, since: Position | None) -> dict[str, Any]:
+def _select(context: RunContext, goal: ExportProfiles, since: Position | None) -> Selection:
     folder = context.goal_folder(goal)
     context.progress("selecting profiles")
     with open_session(folder.temporary) as session:
-        selection = select_profiles(
+        return select_profiles(
             session,
             context.store.stored_profiles(since),
             goal=goal,
             connection=context.connection,
             tenant=context.tenant,
             now_ms=int(context.clock() * 1000),
-            out=folder.selected,
+            selected=folder.selected,
+            lines=folder.lines / PROFILES,
         )
-    return selection.counts
 
 
 REASONS = {

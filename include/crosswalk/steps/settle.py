@@ -37,7 +37,14 @@ def settle(context: RunContext, goal: ExportProfiles, entry: OutboxEntry, lease:
 
 
 def _lies_there(context: RunContext, goal: ExportProfiles, connector: Connector, entry: OutboxEntry) -> bool:
+    """Whether all files of an export lie there whole. Of a new set of files that was cut off, the begin is removed."""
     work = context.goal_folder(goal).temporary
     work.mkdir(parents=True, exist_ok=True)
-    found = [connector.has_delivered(file.path, file.size, file.sha256, work) for file in entry.export.files]
-    return all(found)  # each is looked at, for what a cut left beside it
+    files = entry.export.files  # each is looked at, for what a cut left beside it
+    found = [file for file in files if connector.has_delivered(file.path, file.size, file.sha256, work)]
+    if len(found) == len(files):
+        return True
+    if goal.file_name.custom is None:  # custom files are replaced by the next try
+        for file in found:
+            connector.withdraw(file.path)
+    return False

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from crosswalk.store.backend import Backend, RowStatement
 from crosswalk.store.base import EVENT_HEAD_SCHEMA, STORED_EVENT_SCHEMA, Batch
+from crosswalk.store.export_base import EXPORTED_EVENT_SCHEMA
 from crosswalk.store.ledger import iso
 from crosswalk.store.logged import EVENTS
 from crosswalk.store.ordering import in_order
@@ -71,6 +72,20 @@ class Events:
             f"AND w.added + (SELECT count(*) FROM event x WHERE x.profile_id = w.profile_id) > {int(most)}",
             EVENT_HEAD_SCHEMA,
             staged=("wanted_crowd", growth),
+        )
+
+    def stored_events(
+        self, since: int | None, until: int | None, profiles: pa.RecordBatchReader | None = None
+    ) -> pa.RecordBatchReader:
+        """The living events of a period, of some profiles or of all."""
+        period = f"AND e.date >= {int(since)} " if since is not None else ""
+        period += f"AND e.date < {int(until)} " if until is not None else ""
+        source = "event e" if profiles is None else "wanted_profile w JOIN event e ON e.profile_id = w.profile_id"
+        return self._db.stream(
+            f"SELECT e.profile_id, e.type, e.event_id, e.date, CAST(e.data AS TEXT) FROM {source} "
+            f"WHERE (e.expires_at IS NULL OR e.expires_at > {{now}}) {period}",
+            EXPORTED_EVENT_SCHEMA,
+            staged=None if profiles is None else ("wanted_profile", profiles),
         )
 
     def profile_events(self, profile_id: str, limit: int = 20) -> list[dict[str, Any]]:

@@ -24,6 +24,15 @@ STORED_PROFILE_SCHEMA = pa.schema(
     ]
 )
 PROFILE_ID_SCHEMA = pa.schema([("profile_id", pa.string())])
+EXPORTED_EVENT_SCHEMA = pa.schema(
+    [
+        ("profile_id", pa.string()),
+        ("type", pa.string()),
+        ("event_id", pa.string()),
+        ("date", pa.int64()),
+        ("data", pa.string()),
+    ]
+)
 OUTBOX_STATES = ("planned", "sending", "unknown", "sent", "failed")
 
 
@@ -103,6 +112,14 @@ class ExportStore(Protocol):
 
     def exported_ids(self, goal_id: int) -> pa.RecordBatchReader:
         """The profiles that the goal has sent, or is about to send (PROFILE_ID_SCHEMA)."""
+
+    def stored_events(
+        self, since: int | None, until: int | None, profiles: pa.RecordBatchReader | None = None
+    ) -> pa.RecordBatchReader:
+        """The living events (EXPORTED_EVENT_SCHEMA) from a moment on and before another, in epoch milliseconds.
+
+        ``profiles`` (PROFILE_ID_SCHEMA) says whose; without it, those of all profiles.
+        """
 
     def outbox(self, goal_id: int) -> list[OutboxEntry]:
         """The goal's exports that are neither sent nor failed, and the last one that was sent; oldest first."""

@@ -50,12 +50,8 @@ def test_goals_without_steps_are_refused_in_one_place(tenant, monkeypatch):
         return [(f.message, f.line) for f in found]
 
     asked = [key for goal in loaded.model.goals for key, asks in _NOT_YET.items() if asks(goal)]
-    out = [
-        f"Goal {name}: `{key}`"
-        for name, keys in (("newsletter", ("segment", "columns", "events")), ("everybody", ("events",)))
-        for key in keys
-    ]
-    assert [message.partition(" is not")[0] for message, _ in refused()[-4:]] == out
+    out = [f"Goal {name}: `{key}`" for name, keys in (("newsletter", ("segment", "columns")),) for key in keys]
+    assert [message.partition(" is not")[0] for message, _ in refused()[-2:]] == out
     assert len(refused()) == len(asked) + len(out)
     monkeypatch.setattr("crosswalk.config.availability._NOT_YET_OUT", {})
     monkeypatch.setattr("crosswalk.config.availability._NOT_YET", {"events": lambda goal: goal.name == "orders"})
@@ -360,6 +356,12 @@ def test_two_connections_to_the_same_server_must_not_write_the_same_file(tmp_pat
     assert any("/out/all/everybody.csv is also written by connection two, goal everybody" in text for text in told)
     assert any("/out/newsletter_readers_<timestamp>.csv.gz is also written by" in text for text in told)
     assert "duplicate_output" not in codes(check_connection(loaded["three"], tenant, list(loaded.values())))
+
+
+def test_the_files_of_one_goal_must_not_meet_either(find):
+    (found,) = find(("{custom: everybody.csv}", "{custom: order.csv}"))
+    assert (found.severity, found.code) == ("error", "duplicate_output")
+    assert "two files of this goal would be called order.csv" in found.message
 
 
 # writing what another goal writes

@@ -8,9 +8,10 @@ import random
 import pytest
 
 from crosswalk.config.connection import ExportProfiles, ImportProfiles, SourceFile
+from crosswalk.config.file_selection import compile_regex, folder_of
 from crosswalk.connectors import KINDS, create
 from crosswalk.connectors.base import ConnectionDetails, Connector, RemoteFile, local_name
-from crosswalk.connectors.sftp import SftpConnector, compile_regex, folder_of
+from crosswalk.connectors.sftp import SftpConnector
 from crosswalk.core.errors import ConfigError, SourceChangedError
 
 DETAILS = ConnectionDetails("shop", host="h", login="u")
