@@ -24,7 +24,7 @@ from crosswalk.engine.quarantine import QUARANTINE_SCHEMA
 from crosswalk.steps import STEPS
 from crosswalk.steps.apply import _commit
 from crosswalk.steps.context import open_run
-from crosswalk.store import changes, sql_store
+from crosswalk.store import collection, sql_store
 from crosswalk.store.base import Moved
 from tests.acceptance.shop import Shop
 from tests.simulators.folder_connector import FolderConnector
@@ -175,8 +175,9 @@ def plant_forgotten_amounts(patch: pytest.MonkeyPatch) -> None:
 
 
 def plant_unchecked_versions(patch: pytest.MonkeyPatch) -> None:
-    sql = changes.UPDATE_PROFILE.sql.replace(" AND profile.version = {version}", "")
-    patch.setattr(changes, "UPDATE_PROFILE", replace(changes.UPDATE_PROFILE, sql=sql))
+    update = collection.UPDATE_PROFILE
+    careless = replace(update, sql=update.sql.replace(" AND profile.version = {version}", ""))
+    patch.setitem(collection.COLLECTIONS, "profile", replace(collection.PROFILE, update=careless))
 
 
 def plant_dropped_rejects(patch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ import pytest
 from crosswalk.core.errors import AuthenticationError, ConfigError, RetryableError
 from crosswalk.store import open_store
 from crosswalk.store.backend import ConflictError
-from crosswalk.store.changes import UPDATE_PROFILE
+from crosswalk.store.collection import UPDATE_PROFILE
 from crosswalk.store.sql_store import SqlStore
 from tests.simulators.postgres import PostgresServer, postgres_server, running_server
 from tests.simulators.stores import apply, profile

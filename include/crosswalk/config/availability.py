@@ -7,16 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from crosswalk.config.connection import Connection, ExportProfiles, Goal, ImportGroups, ImportProfiles
+from crosswalk.config.connection import Connection, ExportProfiles, Goal
 from crosswalk.config.exports import shown_segments
 from crosswalk.config.segment_checks import references
 from crosswalk.config.segments import GroupCondition, conditions_in
 from crosswalk.config.tenant import Tenant
 
-_NOT_YET: dict[str, Callable[[Goal], bool]] = {
-    "import_groups": lambda goal: isinstance(goal, ImportGroups),
-    "create_missing_groups": lambda goal: isinstance(goal, ImportProfiles) and goal.create_missing_groups,
-}
+_NOT_YET: dict[str, Callable[[Goal], bool]] = {}
 _NOT_YET_OUT: dict[str, Callable[[ExportProfiles, Tenant], bool]] = {
     "columns": lambda goal, tenant: (
         any(column.group_property is not None for column in goal.columns)

@@ -49,10 +49,10 @@ _OF_GOAL: dict[GoalKind, dict[str, str]] = {
     },
     "import_groups": {
         **_READING,
-        "link": "link_groups:link_groups",
-        "map": "map_groups:map_groups",
+        "link": "link:link",
+        "map": "map:map_properties",
         "approve": "approve:approve",
-        "apply": "apply_groups:apply_groups",
+        "apply": "apply:apply",
         "finish": "finish:finish",
     },
     "export_profiles": {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
@@ -16,7 +17,7 @@ from crosswalk.steps.lease import holding
 from crosswalk.steps.link import link
 from crosswalk.steps.map import map_properties
 from crosswalk.steps.result import StepResult
-from crosswalk.store.base import Applied, Batch, FileRecord, Lease, Moved, Reader
+from crosswalk.store.base import Applied, Batch, FileRecord, Lease, Moved
 
 REVISIONS = 3
 
@@ -33,7 +34,7 @@ def apply(context: RunContext, goal_name: str | None, *, kept: bool = False) -> 
         LeaseLostError: another run took over.
         RetryableError: the store kept moving, was locked or could not be reached.
     """
-    goal = context.profile_import(goal_name)
+    goal = context.import_goal(goal_name)
     folder = context.goal_folder(goal)
     with holding(context) as lease:
         for _ in range(REVISIONS + 1):
@@ -88,14 +89,15 @@ def _commit(context: RunContext, folder: GoalFolder, lease: Lease) -> Applied | 
             quarantine=_reader(session, folder.plan / "quarantine.parquet"),
             replays=plan.get("replays"),
             scratch=folder.temporary,
-            **_event_readers(session, folder),
+            collection=plan.get("collection", "profile"),
+            **_more_readers(session, folder),
         )
         return context.store.apply(batch)
 
 
-def _event_readers(session: Session, folder: GoalFolder) -> dict[str, Reader]:
-    """Readers of what the plan says about events; goals without them have no such files."""
-    parts = {part: folder.plan / f"{part}.parquet" for part in ("events", "purchases", "products")}
+def _more_readers(session: Session, folder: GoalFolder) -> dict[str, Any]:
+    """Readers of what the plan says about events and missing groups; most goals have no such files."""
+    parts = {part: folder.plan / f"{part}.parquet" for part in ("events", "purchases", "products", "new_groups")}
     return {part: _reader(session, path) for part, path in parts.items() if path.exists()}
 
 

@@ -6,6 +6,8 @@ from typing import Any
 
 from crosswalk.config.connection import Guards
 
+MEGABYTE = 1_000_000
+
 
 def tripped_guards(guards: Guards, counts: dict[str, Any], plan: dict[str, Any]) -> list[str]:
     """The sentences of all guards that a plan trips; empty when it may go on. A guard holds the whole goal.
@@ -13,7 +15,8 @@ def tripped_guards(guards: Guards, counts: dict[str, Any], plan: dict[str, Any])
     Args:
         guards: the limits.
         counts: the goal's counters.
-        plan: figures of the plan: ``overwritten_profiles``, ``touched_existing``, ``cleared_values``.
+        plan: figures of the plan: ``overwritten_profiles``, ``touched_existing``, ``cleared_values``; for groups
+            ``group_storage``: bytes of all groups afterwards.
     """
     held = []
     created = counts["created"]
@@ -29,4 +32,11 @@ def tripped_guards(guards: Guards, counts: dict[str, Any], plan: dict[str, Any])
     cleared = plan.get("cleared_values", 0)
     if guards.max_cleared is not None and cleared > guards.max_cleared:
         held.append(f"The plan clears {cleared} values; max_cleared allows {guards.max_cleared}.")
+    storage = plan.get("group_storage", 0)
+    if guards.max_group_storage_mb is not None and storage > guards.max_group_storage_mb * MEGABYTE:
+        over = storage / MEGABYTE - guards.max_group_storage_mb
+        held.append(
+            f"All groups together would take {storage / MEGABYTE:.3f} MB, {over:.3f} MB more than max_group_storage_mb "
+            f"({guards.max_group_storage_mb:g}) allows."
+        )
     return held

@@ -9,6 +9,7 @@ from crosswalk.engine.link import link_rows
 from crosswalk.engine.session import Session, open_session, write_parquet
 from crosswalk.steps.context import RunContext
 from crosswalk.steps.result import StepResult
+from crosswalk.steps.target import target_of
 from crosswalk.store.base import ROW_STATE_SCHEMA
 
 
@@ -20,7 +21,8 @@ def link(context: RunContext, goal_name: str | None, *, again: bool = False) -> 
         goal_name: the goal.
         again: look at the store anew, for a new revision of the plan.
     """
-    goal = context.profile_import(goal_name)
+    target = target_of(context, goal_name)
+    goal = target.goal
     folder = context.goal_folder(goal)
     if folder.link_result.exists() and folder.links.exists() and not again:
         return StepResult(summary=read_json(folder.link_result)["counts"])
@@ -34,13 +36,13 @@ def link(context: RunContext, goal_name: str | None, *, again: bool = False) -> 
             rows=folder.current_rows,
             sources=sources["sources"],
             goal=goal,
-            tenant=context.tenant,
+            tenant=target.tenant,
             batch_id=sources["batch_id"],
             row_state=folder.row_state,
             take_all=decision["take_all"],
             replayed=folder.replayed if decision.get("replays") else None,
-            lookup=context.store.match_identifiers,
-            read_profiles=context.store.read_profiles,
+            lookup=target.match,
+            read_profiles=target.read,
             out=folder,
         )
     write_json(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from crosswalk.core.staging import GoalFolder, read_json, write_json
 from crosswalk.engine.event_task import StoredEvents
@@ -11,10 +11,9 @@ from crosswalk.engine.session import Session, literal, open_session, write_parqu
 from crosswalk.steps.accounting import total_counts
 from crosswalk.steps.context import RunContext
 from crosswalk.steps.guards import tripped_guards
+from crosswalk.steps.missing_groups import find_missing_groups, planned_storage
 from crosswalk.steps.result import StepResult
-
-if TYPE_CHECKING:
-    from crosswalk.config.connection import ImportProfiles
+from crosswalk.steps.target import Target, target_of
 
 WIDE = 200  # mappings; each takes more than 1 MB in each thread of the engine, so a goal with more of them gets one
 
@@ -30,11 +29,11 @@ def map_properties(context: RunContext, goal_name: str | None, *, again: bool = 
     Returns:
         ``held`` when a guard trips and nobody is asked, ``planned`` when the run only plans, else None.
     """
-    goal = context.profile_import(goal_name)
+    goal = context.import_goal(goal_name)
     folder = context.goal_folder(goal)
     manifest = folder.plan / "plan.json"
     if not manifest.exists() or again:
-        _compute(context, goal, folder)
+        _compute(context, target_of(context, goal_name), folder)
     plan = read_json(manifest)
     asks = context.connection.approve and context.writes
     if plan["held"] and not asks:
@@ -44,7 +43,8 @@ def map_properties(context: RunContext, goal_name: str | None, *, again: bool = 
     return StepResult(summary=plan["counts"])
 
 
-def _compute(context: RunContext, goal: ImportProfiles, folder: GoalFolder) -> None:
+def _compute(context: RunContext, target: Target, folder: GoalFolder) -> None:
+    goal = target.goal
     sources, linked = read_json(folder.sources), read_json(folder.link_result)
     context.progress("mapping")
     with open_session(folder.temporary, threads=1 if len(goal.mappings.fields) > WIDE else None) as session:
@@ -55,16 +55,23 @@ def _compute(context: RunContext, goal: ImportProfiles, folder: GoalFolder) -> N
             links=folder.links,
             profiles=folder.profiles,
             goal=goal,
-            connection=context.connection,
-            tenant=context.tenant,
+            connection=target.connection,
+            tenant=target.tenant,
             now_ms=int(context.clock() * 1000),
             folder=folder,
-            lookup=context.store.match_identifiers,
+            lookup=target.match,
             events=StoredEvents(context.store.find_events, context.store.find_crowd, context.store.find_purchases),
         )
         quarantined = _collect_quarantine(session, folder, sources["files"])
-    counts = total_counts(folder, result.counts, quarantined)
-    warnings = [*sources["warnings"], *linked["warnings"], *result.warnings]
+        figures = dict(result.counts)
+        more: dict[str, int] = {}
+        doubts: list[str] = []
+        if target.collection == "group":
+            figures["group_storage"] = planned_storage(context, session, folder)
+        else:
+            more, doubts = find_missing_groups(context, session, goal, folder, sources["batch_id"])
+    counts = {**total_counts(folder, result.counts, quarantined), **more}
+    warnings = [*sources["warnings"], *linked["warnings"], *result.warnings, *doubts]
     decision, request = read_json(folder.scan), context.request
     write_json(
         folder.plan / "plan.json",
@@ -78,10 +85,11 @@ def _compute(context: RunContext, goal: ImportProfiles, folder: GoalFolder) -> N
             "state_version": linked["state_version"],
             "files": [file for file in sources["files"] if not file["rejected"]],
             "replays": decision.get("replays"),
+            "collection": target.collection,
             "partial": bool(request.since or request.until or request.limit is not None),
             "counts": counts,
             "warnings": warnings,
-            "held": tripped_guards(context.connection.guards_of(goal), counts, result.counts),
+            "held": tripped_guards(context.connection.guards_of(goal), counts, figures),
         },
     )
 

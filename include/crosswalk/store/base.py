@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol
 import pyarrow as pa
 
 from crosswalk.store.export_base import ExportStore
+from crosswalk.store.group_base import GroupStore
 from crosswalk.store.replay_base import ReplayStore
 from crosswalk.store.undo_base import UndoStore
 
@@ -92,6 +93,15 @@ PRODUCT_SCHEMA = pa.schema(
     ]
 )
 
+NEW_GROUP_SCHEMA = pa.schema(
+    [
+        ("profile_id", pa.string()),  # the group's own id
+        ("property_id", pa.string()),  # the identifier of its type
+        ("value", pa.string()),  # what profiles know it by
+        ("properties", pa.string()),
+        ("changes", pa.string()),
+    ]
+)
 Reader = Callable[[], pa.RecordBatchReader]
 
 
@@ -101,6 +111,7 @@ def no_rows(schema: pa.Schema) -> Reader:
 
 
 NO_EVENTS, NO_PURCHASES, NO_PRODUCTS = map(no_rows, (PLANNED_EVENT_SCHEMA, PURCHASE_SCHEMA, PRODUCT_SCHEMA))
+NO_GROUPS = no_rows(NEW_GROUP_SCHEMA)
 
 
 @dataclass(frozen=True)
@@ -174,6 +185,8 @@ class Batch:
     purchases: Reader = NO_PURCHASES
     products: Reader = NO_PRODUCTS
     replays: str | None = None  # the run whose rejects this one reads again
+    collection: Literal["profile", "group"] = "profile"
+    new_groups: Reader = NO_GROUPS
     scratch: Path | None = None
 
 
@@ -200,7 +213,7 @@ class Moved:
     reasons: dict[str, int]
 
 
-class Store(ExportStore, ReplayStore, UndoStore, Protocol):
+class Store(ExportStore, ReplayStore, UndoStore, GroupStore, Protocol):
     """The profile store. One instance per thread; safe for many processes."""
 
     uri: str

@@ -12,7 +12,9 @@ import pyarrow.compute as pc
 from crosswalk.core.errors import FatalError
 from crosswalk.store.backend import Backend, RowStatement, UniqueError
 from crosswalk.store.base import Applied, Batch, FileRecord, Moved
+from crosswalk.store.collection import COLLECTIONS, LOG_CHANGE, Collection
 from crosswalk.store.events import DELETE_EXPIRED, Events
+from crosswalk.store.groups import Groups
 from crosswalk.store.ledger import Ledger
 from crosswalk.store.logged import LOGGED
 from crosswalk.store.ordering import in_order
@@ -20,48 +22,6 @@ from crosswalk.store.products import Products
 from crosswalk.store.replay import Replaying
 from crosswalk.store.undo_base import Undo
 
-INSERT_PROFILE = RowStatement(
-    "profile_insert",
-    {"profile_id": "text", "version": "int", "properties": "json", "created_at": "int", "modified_at": "int"},
-    "INSERT INTO profile (profile_id, version, properties, created_at, modified_at) "
-    "{select} {profile_id}, {version}, {properties}, {created_at}, {modified_at} {rows}",
-    plain_insert="profile",
-)
-UPDATE_PROFILE = RowStatement(
-    "profile_update",
-    {"profile_id": "text", "version": "int", "properties": "json", "at": "int"},
-    "UPDATE profile SET version = {version} + 1, properties = {properties}, modified_at = {at} {from} "
-    "WHERE profile.profile_id = {profile_id} AND profile.version = {version} AND profile.replaced_by IS NULL",
-)
-LOG_CHANGE = RowStatement(
-    "change",
-    {"batch_no": "int", "profile_id": "text", "version": "int", "kind": "text", "changes": "json"},
-    "INSERT INTO change_log (batch_no, profile_id, version, kind, changes) "
-    "{select} {batch_no}, {profile_id}, {version}, {kind}, {changes} {rows}",
-    plain_insert="change_log",
-)
-_IDENTIFIER = {"property_id": "text", "value": "text", "profile_id": "text"}
-REMOVE_IDENTIFIER = RowStatement(
-    "identifier_remove",
-    _IDENTIFIER,
-    "DELETE FROM profile_identifier {using} WHERE profile_identifier.property_id = {property_id} "
-    "AND profile_identifier.value = {value} AND profile_identifier.profile_id = {profile_id}",
-)
-ADD_IDENTIFIER = RowStatement(
-    "identifier_add",
-    _IDENTIFIER,
-    "INSERT INTO profile_identifier (property_id, value, profile_id) "
-    "{select} {property_id}, {value}, {profile_id} {rows}",
-    plain_insert="profile_identifier",
-)
-# A row of the same profile counts as written; a row of another profile does not, which is how a conflict shows.
-CLAIM_IDENTIFIER = RowStatement(
-    "identifier_claim",
-    _IDENTIFIER,
-    "INSERT INTO profile_identifier (property_id, value, profile_id) "
-    "{select} {property_id}, {value}, {profile_id} {rows} ON CONFLICT (property_id, value) DO UPDATE "
-    "SET profile_id = excluded.profile_id WHERE profile_identifier.profile_id = excluded.profile_id",
-)
 KEEP_ROW_STATE = RowStatement(
     "row_state",
     {
@@ -141,7 +101,7 @@ class OvertakenError(Exception):
         self.reasons = {kind: count}
 
 
-class Changes(Ledger, Events, Products, Replaying):
+class Changes(Ledger, Groups, Events, Products, Replaying):
     """Applying batches; see ``Store`` for what each method promises."""
 
     _db: Backend
@@ -169,6 +129,8 @@ class Changes(Ledger, Events, Products, Replaying):
         number, now = self._record_batch(batch)
         self._write_profiles(batch, number, now)
         self._write_identifiers(batch)
+        if self._write_new_groups(batch, number, now):
+            raise OvertakenError("identifier", 1)
         self._write_row_state(batch, number)
         self._write_consent(batch, number)
         missed = self._write_events(batch, number)
@@ -213,14 +175,15 @@ class Changes(Ledger, Events, Products, Replaying):
 
     def _write_profiles(self, batch: Batch, number: int, now: int) -> None:
         """One pass over the plan: new ones, changed ones, the log of both; unchanged ones are only compared."""
-        inserts = self._db.sink(INSERT_PROFILE, {"version": 1, "created_at": now, "modified_at": now})
-        updates = self._db.sink(UPDATE_PROFILE, {"at": now})
+        collection = COLLECTIONS[batch.collection]
+        inserts = self._db.sink(collection.insert, {"version": 1, "created_at": now, "modified_at": now})
+        updates = self._db.sink(collection.update, {"at": now})
         log = self._db.sink(LOG_CHANGE, {"batch_no": number})
         for planned in in_order(batch.profiles(), "profile_id", scratch=batch.scratch):
             inserts.write(_of(planned, "created", "profile_id", "properties"))
             updates.write(_of(planned, "updated", "profile_id", "version", "properties"))
             log.write(_log_entries(planned))
-            self._compare_unchanged(_of(planned, "unchanged", "profile_id", "version"))
+            self._compare_unchanged(_of(planned, "unchanged", "profile_id", "version"), collection)
         inserts.finish()
         log.finish()  # its key is what notices a plan that lists a profile twice
         missed = updates.rows - updates.finish()
@@ -229,13 +192,15 @@ class Changes(Ledger, Events, Products, Replaying):
 
     def _count_existing(self, batch: Batch) -> int:
         """How many of the profiles that the batch would create are there, after an insert of them failed."""
+        collection = COLLECTIONS[batch.collection]
 
         def work() -> int:
             existing = 0
             for planned in batch.profiles():
                 with self._db.staged("new_profile", _of(planned, "created", "profile_id")):
                     existing += self._db.query(
-                        "SELECT count(*) AS one FROM new_profile n JOIN profile p ON p.profile_id = n.profile_id",
+                        f"SELECT count(*) AS one FROM new_profile n JOIN {collection.table} p "
+                        f"ON p.{collection.key} = n.profile_id",
                         (),
                         _ONE,
                     )[0]["one"]
@@ -243,14 +208,14 @@ class Changes(Ledger, Events, Products, Replaying):
 
         return self._db.in_transaction(work)
 
-    def _compare_unchanged(self, planned: pa.RecordBatch) -> None:
+    def _compare_unchanged(self, planned: pa.RecordBatch, collection: Collection) -> None:
         """A profile that stays as it is must still be the one that was compared; it is read, not written."""
         if not planned.num_rows:
             return
         with self._db.staged("same_profile", planned):
             same = self._db.query(
-                "SELECT count(*) AS one FROM same_profile s JOIN profile p ON p.profile_id = s.profile_id "
-                "AND p.version = s.version AND p.replaced_by IS NULL",
+                f"SELECT count(*) AS one FROM same_profile s JOIN {collection.table} p "
+                f"ON p.{collection.key} = s.profile_id AND p.version = s.version AND p.{collection.living}",
                 (),
                 _ONE,
             )[0]["one"]
@@ -259,10 +224,11 @@ class Changes(Ledger, Events, Products, Replaying):
 
     def _write_identifiers(self, batch: Batch | Undo) -> None:
         """Removals first, so that a value can pass from one profile to another within a batch."""
-        self._db.sink(REMOVE_IDENTIFIER).write_all(_identifiers(batch, "remove"))
+        collection = COLLECTIONS[batch.collection if isinstance(batch, Batch) else "profile"]
+        self._db.sink(collection.remove).write_all(_identifiers(batch, "remove"))
         taken = self._db.write_new(
-            lambda: self._missed(ADD_IDENTIFIER, _identifiers(batch, "add")),
-            lambda: self._missed(CLAIM_IDENTIFIER, _identifiers(batch, "add")),
+            lambda: self._missed(collection.add, _identifiers(batch, "add")),
+            lambda: self._missed(collection.claim, _identifiers(batch, "add")),
         )
         if taken:
             _refuse_ambiguous(_identifiers(batch, "add"))

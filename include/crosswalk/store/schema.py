@@ -14,6 +14,8 @@ Why it is shaped like this:
   a batch wrote and did not overwrite was new. So a batch can be undone whatever came after it.
 - ``event_log``, ``purchase_log`` and ``product_log`` do the same for events, purchases and the descriptions of products
   (``logged.py``). What expired is no longer needed there either.
+- ``group_`` and ``group_identifier`` are to groups what ``profile`` and ``profile_identifier`` are to profiles; the
+  change log and row state serve both, for ids of groups and profiles never meet.
 - ``profile_identifier`` is its own unique index; the other direction (identifiers of a profile) is in the document.
 - A lease's row is never deleted, so its fencing number only grows.
 - ``goal_run.place`` counts the saves of a run, for a clock cannot tell two within one millisecond apart.
@@ -43,6 +45,19 @@ MIGRATIONS: list[list[str]] = [
             property_id {text} NOT NULL,
             value {text} NOT NULL,
             profile_id {text} NOT NULL,
+            PRIMARY KEY (property_id, value)
+        ) {keyed}""",
+        """CREATE TABLE group_ (
+            group_id {text} PRIMARY KEY,
+            version BIGINT NOT NULL,
+            properties {json} NOT NULL,
+            created_at BIGINT NOT NULL,
+            modified_at BIGINT NOT NULL
+        ) {roomy}""",
+        """CREATE TABLE group_identifier (
+            property_id {text} NOT NULL,
+            value {text} NOT NULL,
+            group_id {text} NOT NULL,
             PRIMARY KEY (property_id, value)
         ) {keyed}""",
         """CREATE TABLE goal (

@@ -16,7 +16,8 @@ import pyarrow.compute as pc
 
 from crosswalk.store.backend import RowStatement
 from crosswalk.store.base import Applied, Moved
-from crosswalk.store.changes import LOG_CHANGE, LOG_CONSENT, UPDATE_PROFILE, Changes, OvertakenError
+from crosswalk.store.changes import LOG_CONSENT, Changes, OvertakenError
+from crosswalk.store.collection import LOG_CHANGE, UPDATE_PROFILE
 from crosswalk.store.logged import listed as _listed
 from crosswalk.store.ordering import in_order
 from crosswalk.store.undo_base import (
