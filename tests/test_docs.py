@@ -230,8 +230,7 @@ def problems_of(example_text: str, folder: Path, declared: dict[str, Any] | None
     loaded = load_connection(file)
     tenant = load_tenant(write_tenant(folder / "tenant", tenant_of(document, declared or {})))
     found = check_connection(loaded, tenant, processors=processor_names())
-    # Goals can be documented before their steps are there.
-    return [str(item) for item in found if item.severity == "error" and item.code != "goal_not_available"]
+    return [str(item) for item in found if item.severity == "error"]
 
 
 @pytest.mark.parametrize("example", examples(), ids=lambda example: example.name)

@@ -191,3 +191,102 @@ def test_a_kept_plan_of_groups_is_applied_as_it_was_shown(town: Shop) -> None:
     imported(town, mode="plan", run_id="kept")
     manifest = next(path for path in town.root.rglob("plan.json"))
     assert read_json(manifest)["collection"] == "group"
+
+
+def test_an_undo_takes_the_profiles_back_and_leaves_groups_alone_aloud(town: Shop) -> None:
+    from crosswalk.steps.undo import open_undo, plan_undo
+
+    town.put("homes.csv", HOMES)
+    imported(town, run_id="homes")
+    store = town.store()
+    try:
+        assert [batch.collection for batch in store.applied_batches("homes")] == ["group"]
+        assert store.unique_profiles("shop") == {"in": 0, "out": 0}
+    finally:
+        store.close()
+    with open_undo("homes", tenant_folder=str(town.root / "tenant")) as context:
+        result = plan_undo(context)
+    assert result.state == "nothing_new"
+    assert "It imported groups (households): they stay as they are." in result.reason
+    assert group(town, "h1") is not None
+
+
+SEGMENTS = """
+segments:
+  ghent_homes: {all: [{group_type: household, all: [{property: household_city, any_of: gent}]}]}
+  no_ghent_homes: {inverse_of: ghent_homes}
+  rich_in_ghent:
+    all:
+      - group_type: household
+        all: [{property: household_city, any_of: gent}, {property: household_income, between: [100, null]}]
+"""
+EXPORT = """
+  - export_profiles: out
+    segment: SEGMENT
+    directory: /out
+    file_name: {custom: out.csv}
+    format: {separator: ";", decimal: ",", multi_value: "|", date: "%d/%m/%Y", timezone: Europe/Brussels}
+    columns:
+      - {property: email}
+      - {property: city}
+      - {group_property: {group_type: household, property: household_city}, as: towns}
+      - {group_property: {group_type: household, property: household_income}, as: income}
+      - {group_property: {group_type: household, property: household_moved}, as: moved}
+      - {segments: all, as: segments}
+"""
+
+
+def exported(town: Shop, segment: str = "all_profiles") -> list[str]:
+    """The lines of the exported file, without the header, in order."""
+    connect(town)
+    (town.root / "tenant" / "segments.yaml").write_text(SEGMENTS)
+    path = town.root / "connections" / "shop.yaml"
+    path.write_text(path.read_text().rstrip() + EXPORT.replace("SEGMENT", segment))
+    goal = town.run(goals=("out",))["by_goal"]["out"]
+    assert goal["state"] in ("done", "nothing_new"), goal["result"]
+    file = town.source / "out" / "out.csv"
+    header, *lines = file.read_text().splitlines()
+    assert header == "email;city;towns;income;moved;segments"
+    return sorted(lines)
+
+
+@pytest.fixture
+def peopled(town: Shop) -> Shop:
+    town.put("homes.csv", "id;city;income;moved;cars\nh1;Gent;1.000,50;01/02/2026;\nh2;Brugge;20;;\nh3;GENT;;;\n")
+    imported(town)
+    town.put(
+        "people.csv",
+        "email,city,home\nann@example.org,x,h1|h2\nbob@example.org,x,h2\ncis@example.org,x,\ndan@example.org,x,h9|h3\n",
+    )
+    imported(town, "people")
+    return town
+
+
+def test_values_of_a_profiles_groups_are_exported_in_the_order_of_its_ids(peopled: Shop) -> None:
+    assert exported(peopled) == [
+        "ann@example.org;x;Gent|Brugge;1000,50|20,00;01/02/2026;ghent_homes|rich_in_ghent",
+        "bob@example.org;x;Brugge;20,00;;no_ghent_homes",
+        "cis@example.org;x;;;;no_ghent_homes",
+        "dan@example.org;x;GENT;;;ghent_homes",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("segment", "members"),
+    [("ghent_homes", ["ann", "dan"]), ("no_ghent_homes", ["bob", "cis"]), ("rich_in_ghent", ["ann"])],
+)
+def test_a_segment_asks_whether_one_group_fulfils_all_conditions(
+    peopled: Shop, segment: str, members: list[str]
+) -> None:
+    assert [line.partition("@")[0] for line in exported(peopled, segment)] == members
+
+
+def test_groups_that_must_not_be_shown_do_not_count(peopled: Shop) -> None:
+    store = peopled.store()
+    try:
+        store._db.execute("UPDATE profile SET permission_level = 1")
+    finally:
+        store.close()
+    hidden = PROPERTIES.replace("group_type: household}", "group_type: household, permission_level: personal}")
+    (peopled.root / "tenant" / "properties.yaml").write_text(hidden)
+    assert {line.split(";", 1)[1] for line in exported(peopled)} == {"x;;;;no_ghent_homes"}

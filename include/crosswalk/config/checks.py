@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from crosswalk.config.availability import not_available
 from crosswalk.config.connection import Connection, ExportProfiles, Goal, ImportGoal, ImportGroups
 from crosswalk.config.export_checks import ExportProfilesCheck, outputs
 from crosswalk.config.group_checks import ImportGroupsCheck
@@ -163,9 +162,6 @@ def _check_goals(report: Report, processors: Collection[str] | None) -> None:
         _check_goal(report, goal, index, processors)
     if not any(goal.enabled for goal in goals):
         report.add("warning", "no_goal_enabled", "All goals are switched off, so a run does nothing.", "goals")
-    for index, key in not_available(report.loaded.model, report.tenant):
-        message = f"Goal {goals[index].name}: `{key}` is not available yet; leave it out for now."
-        report.add("error", "goal_not_available", message, "goals", index, key)
 
 
 def _check_goal(report: Report, goal: Goal, index: int, processors: Collection[str] | None) -> None:

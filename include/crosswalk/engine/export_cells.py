@@ -10,9 +10,10 @@ import re
 from collections.abc import Sequence
 
 from crosswalk.config.connection import Column, Connection, ExportProfiles
+from crosswalk.config.exports import GroupPropertyColumn
 from crosswalk.config.formats import EPOCH_MS, ExportFormat
 from crosswalk.config.tenant import ALL_PROFILES, CONSENTED, NUMERIC_TYPES, REFUSED, Property, Tenant
-from crosswalk.core.errors import ConfigError
+from crosswalk.engine.membership import Membership
 from crosswalk.engine.multi_value import join_values
 from crosswalk.engine.profile_values import ProfileValues, has_value
 from crosswalk.engine.segments import Segments
@@ -34,13 +35,20 @@ class CellWriter:
         tenant: the tenant model.
         values: reads the properties.
         segments: has decided the segments.
+        membership: has read the profiles' groups.
     """
 
     def __init__(
-        self, goal: ExportProfiles, connection: Connection, tenant: Tenant, values: ProfileValues, segments: Segments
+        self,
+        goal: ExportProfiles,
+        connection: Connection,
+        tenant: Tenant,
+        values: ProfileValues,
+        segments: Segments,
+        membership: Membership,
     ) -> None:
         self._goal, self._tenant = goal, tenant
-        self._values, self._segments = values, segments
+        self._values, self._segments, self._membership = values, segments, membership
         self._form = goal.format
 
     def cells(self) -> list[Node]:
@@ -62,11 +70,7 @@ class CellWriter:
         if column.segments is not None:
             return self._guarded(join_values(self._shown_segments(column), self._form.multi_value))
         if column.group_property is not None:
-            raise ConfigError(
-                "Properties of groups cannot be exported yet.",
-                remedy="Leave the column out for now.",
-                code="goal_not_available",
-            )
+            return self._group_cell(column.group_property)
         property_id = column.property or f"interactions_{column.interactions}"
         declared = self._tenant.definition(property_id)
         if declared is None:  # nothing holds interactions
@@ -75,6 +79,24 @@ class CellWriter:
         doubtful = name(DOUBTFUL) if formatted == visible else None
         cell = join_values(formatted, self._form.multi_value, doubtful)
         return self._guarded(cell) if declared.type in ("text", "email") else cell
+
+    def _group_cell(self, column: GroupPropertyColumn) -> Node:
+        """The values of the profile's groups as the goal's format writes them."""
+        declared = self._tenant.group_types[column.group_type].properties[column.property]
+        values = self._membership.column(column.group_type, column.property)
+        cell = join_values(self._written(values, declared.type), self._form.multi_value)
+        return self._guarded(cell) if declared.type in ("text", "email") else cell
+
+    def _written(self, values: Node, kind: str) -> Node:
+        """Canonical values with the goal's decimal mark and dates."""
+        item = name("item")
+        if kind in NUMERIC_TYPES and self._form.decimal == ",":
+            item = sql("replace(item, '.', ',')")
+        elif kind == "datetime":
+            item = moment_text(self._form)
+        else:
+            return values
+        return sql("list_transform($values, LAMBDA item : $item)", values=values, item=item)
 
     def _visible(self, property_id: str) -> Node:
         """The values of a property, none where the profile's permission level hides them."""
@@ -86,16 +108,19 @@ class CellWriter:
 
     def _formatted(self, property_id: str, declared: Property) -> Node:
         """The values of a property as the goal's format writes them."""
-        values, item = self._visible(property_id), name("item")
-        if declared.type in NUMERIC_TYPES and self._form.decimal == ",":
-            item = sql("replace(item, '.', ',')")
-        elif declared.type == "datetime":
-            item = moment_text(self._form)
-        elif self._form.ids == "name" and property_id in (CONSENTED, REFUSED):
-            item = _renamed(item, [(key, objective.name) for key, objective in self._tenant.objectives.items()])
-        else:
-            return values
-        return sql("list_transform($values, LAMBDA item : $item)", values=values, item=item)
+        values = self._visible(property_id)
+        names = self._names_of(property_id, declared)
+        if self._form.ids == "name" and names:
+            return sql(
+                "list_transform($values, LAMBDA item : $item)", values=values, item=_renamed(name("item"), names)
+            )
+        return self._written(values, declared.type)
+
+    def _names_of(self, property_id: str, declared: Property) -> list[tuple[str, str | None]]:
+        """The names of what a property's values are ids of; none where they are no such ids."""
+        if property_id in (CONSENTED, REFUSED):
+            return [(key, objective.name) for key, objective in self._tenant.objectives.items()]
+        return []
 
     def _shown_segments(self, column: Column) -> Node:
         chosen = list(self._tenant.segments) if column.segments == "all" else list(column.segments or [])

@@ -5,14 +5,14 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from crosswalk.config.tenant import Property
+from crosswalk.config.tenant import Definition
 from crosswalk.engine.functions import clean
 from crosswalk.engine.session import open_session
 from crosswalk.engine.template import render, sql, text
 from crosswalk.engine.values import ValueReader
 
 
-def normalize_identifier(definition: Property, value: str) -> str:
+def normalize_identifier(definition: Definition, value: str) -> str:
     """The normalised form of an identifier value a person typed; the trimmed text itself when it is no valid value."""
     reader = ValueReader.of_property(definition)
     with tempfile.TemporaryDirectory() as folder, open_session(Path(folder), threads=1) as session:

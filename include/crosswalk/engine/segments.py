@@ -24,7 +24,6 @@ from crosswalk.config.segments import (
     conditions_in,
 )
 from crosswalk.config.tenant import CONSENTED, NUMERIC_TYPES, REFUSED, Tenant
-from crosswalk.core.errors import ConfigError
 from crosswalk.engine.profile_values import ProfileValues, has_value
 from crosswalk.engine.template import Node, all_of, any_of, call, name, named, number, sql, text
 
@@ -66,6 +65,15 @@ class Segments:
                     found += [CONSENTED, REFUSED]
         return list(dict.fromkeys(found))
 
+    @property
+    def group_conditions(self) -> list[GroupCondition]:
+        """The conditions on groups; ``membership.py`` decides them, as columns ``group_holds_<number>``."""
+        found: list[GroupCondition] = []
+        for segment in self._number:
+            inner = [item for _, _, item in conditions_in(self._tenant.segments[segment])]
+            found += [item for item in inner if isinstance(item, GroupCondition) and item not in found]
+        return found
+
     def has(self, segment: str) -> Node:
         """Whether the profile of a row is in a segment."""
         return sql("true") if segment == ALL_PROFILES else name(f"in_{self._number[segment]}")
@@ -93,16 +101,12 @@ class Segments:
         if isinstance(condition, ObjectiveCondition):
             return _answered(condition.is_, values.answer(condition.objective))
         if isinstance(condition, GroupCondition):
-            raise ConfigError(
-                "Segments with conditions on groups cannot be evaluated yet.",
-                remedy="Leave the condition out for now.",
-                code="goal_not_available",
-            )
+            return sql(f"coalesce(group_holds_{self.group_conditions.index(condition)}, false)")
         declared = self._tenant.definition(condition.property)
         kind = declared.type if declared else "text"
-        return self._passes(condition, values.of(condition.property), kind)
+        return self.passes(condition, values.of(condition.property), kind)
 
-    def _passes(self, condition: PropertyCondition, values: Node, kind: str) -> Node:
+    def passes(self, condition: PropertyCondition, values: Node, kind: str) -> Node:
         """The one test of a property, by the type of its values."""
         test = condition.test
         if test == "has_value":

@@ -17,7 +17,7 @@ documents come in, and decisions, counts and finished lines go out in the same p
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from crosswalk.config.tenant import CONSENTED, Tenant
 from crosswalk.core.staging import durable
 from crosswalk.engine import consent
 from crosswalk.engine.export_cells import DOUBTFUL, PERSONAL_LEVEL, CellWriter, needed_properties
+from crosswalk.engine.membership import Membership
 from crosswalk.engine.multi_value import may_need_escapes
 from crosswalk.engine.profile_values import ProfileValues
 from crosswalk.engine.segments import Segments
@@ -69,6 +70,7 @@ def select_profiles(
     now_ms: int,
     selected: Path,
     lines: Path,
+    groups: Callable[[], tuple[pa.RecordBatchReader, pa.RecordBatchReader]] | None = None,
 ) -> Selection:
     """Write down the exported profiles, and the text of their file.
 
@@ -81,7 +83,12 @@ def select_profiles(
         now_ms: the moment that windows of time reach to.
         selected: the Parquet file of the exported profiles (SELECTED_SCHEMA).
         lines: the file's text in UTF-8, with its header.
+        groups: all living profiles once more, and all groups (``store.group_base.STORED_GROUP_SCHEMA``); asked only
+            where the goal looks at groups.
     """
+    membership = asked_of(goal, tenant, now_ms)[1]
+    if membership.types and groups is not None:
+        membership.prepare(session, *groups())
     found: Counter[str] = Counter()
     header = header_line([column.header for column in goal.columns], goal.format)
     session.execute(f"SET TimeZone = {literal(goal.format.timezone or connection.timezone)}")
@@ -106,10 +113,10 @@ def select_profiles(
 
 def selection_query(goal: ExportProfiles, connection: Connection, tenant: Tenant, now_ms: int) -> Node:
     """The query over ``stored_profiles``. It filters nothing: a filter would make the engine read documents twice."""
-    segments = Segments([goal.segment, *shown_segments(goal, tenant)], tenant, now_ms)
+    segments, membership = asked_of(goal, tenant, now_ms)
     values = ProfileValues([*needed_properties(goal, tenant), *segments.properties, CONSENTED])
-    cells = CellWriter(goal, connection, tenant, values, segments)
-    decided = segments.decide(values.read(sql("SELECT * FROM stored_profiles")), values)
+    cells = CellWriter(goal, connection, tenant, values, segments, membership)
+    decided = segments.decide(membership.join(values.read(sql("SELECT * FROM stored_profiles"))), values)
     outcome = sql(
         """
         CASE WHEN NOT $is_in THEN 'not_in_segment' WHEN $blocked THEN 'no_consent' WHEN changed = 0 THEN 'not_changed'
@@ -130,6 +137,17 @@ def selection_query(goal: ExportProfiles, connection: Connection, tenant: Tenant
     )
     kept = ["outcome", *SELECTED_SCHEMA.names]
     return line_query(rows, len(goal.columns), goal.format, keep=kept, when=exported)
+
+
+def asked_of(goal: ExportProfiles, tenant: Tenant, now_ms: int) -> tuple[Segments, Membership]:
+    """The segments that a goal asks for, and the groups."""
+    segments = Segments([goal.segment, *shown_segments(goal, tenant)], tenant, now_ms)
+    columns = [
+        (column.group_property.group_type, column.group_property.property)
+        for column in goal.columns
+        if column.group_property is not None
+    ]
+    return segments, Membership(segments, columns, tenant)
 
 
 def _of_exported(cells: Sequence[Node], exported: Node) -> list[Node]:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from crosswalk.config.connection import FieldMapping, Format, ImportGoal
-from crosswalk.config.tenant import NUMERIC_TYPES, Property
+from crosswalk.config.tenant import NUMERIC_TYPES, Definition
 from crosswalk.engine import functions
 from crosswalk.engine.multi_value import split_values
 from crosswalk.engine.template import Node, name, sql, text
@@ -45,7 +45,7 @@ class ValueReader:
     longest: int = functions.MAX_TEXT
 
     @classmethod
-    def of_property(cls, declared: Property) -> ValueReader:
+    def of_property(cls, declared: Definition) -> ValueReader:
         """For values that people type: the plain format."""
         return cls(kind=declared.type, decimals=declared.stored_decimals, longest=_longest(declared))
 
@@ -54,7 +54,7 @@ class ValueReader:
         cls,
         goal: ImportGoal,
         field: str,
-        declared: Property,
+        declared: Definition,
         *,
         zone: str,
         nested: bool = False,
@@ -250,7 +250,7 @@ class ValueReader:
         )
 
 
-def _longest(declared: Property) -> int:
+def _longest(declared: Definition) -> int:
     return functions.MAX_IDENTIFIER if declared.identifier == "unique" else functions.MAX_TEXT
 
 

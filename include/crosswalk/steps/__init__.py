@@ -36,8 +36,8 @@ Step = Callable[[RunContext, str | None], StepResult]
 
 _OF_RUN = {"authenticate": "authenticate:authenticate", "report": "report:report"}
 _READING = {"scan": "scan:scan", "join": "join:join", "process": "process:process"}
-# Module and function of each step, by the kind of its goal. A kind whose steps are not all there yet stands in
-# config/availability.py, and its connections are refused before any step runs.
+# Module and function of each step, by the kind of its goal. Groups are linked, mapped and applied as profiles are
+# (``target.py``).
 _OF_GOAL: dict[GoalKind, dict[str, str]] = {
     "import_profiles": {
         **_READING,

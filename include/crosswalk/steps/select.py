@@ -117,6 +117,7 @@ def _select(context: RunContext, goal: ExportProfiles, since: Position | None) -
             now_ms=int(context.clock() * 1000),
             selected=folder.selected,
             lines=folder.lines / PROFILES,
+            groups=lambda: (context.store.stored_profiles(), context.store.stored_groups()),
         )
 
 

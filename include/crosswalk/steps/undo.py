@@ -169,7 +169,9 @@ def _batches(context: UndoContext) -> list[AppliedBatch]:
     wanted = [
         batch
         for batch in context.store.applied_batches(context.undone["run_id"])
-        if batch.undone_by is None and (not context.goals or batch.goal in context.goals)
+        if batch.undone_by is None
+        and batch.collection == "profile"
+        and (not context.goals or batch.goal in context.goals)
     ]
     if any(not batch.is_logged for batch in wanted):
         raise FatalError(
@@ -184,14 +186,19 @@ def _batches(context: UndoContext) -> list[AppliedBatch]:
 def _nothing(context: UndoContext) -> StepResult:
     applied = context.store.applied_batches(context.undone["run_id"])
     undone = sorted({batch.undone_by for batch in applied if batch.undone_by})
-    reason = f"It was undone by {', '.join(undone)}." if undone else "The run wrote nothing to the store."
+    reason = f"It was undone by {', '.join(undone)}." if undone else "The run wrote nothing that can be taken back."
     return StepResult(state="nothing_new", reason=" ".join([reason, *_sent(context)]))
 
 
 def _sent(context: UndoContext) -> list[str]:
-    """What to say about the exports of the run."""
+    """What to say about the exports and the group imports of the run."""
     sent = context.store.sent_files(context.undone["run_id"])
-    return [f"It sent {sent} file(s): what was sent cannot be taken back. Remove them at the destination."] * (sent > 0)
+    said = [f"It sent {sent} file(s): what was sent cannot be taken back. Remove them at the destination."] * (sent > 0)
+    batches = context.store.applied_batches(context.undone["run_id"])
+    groups = sorted({batch.goal for batch in batches if batch.collection == "group"})
+    if groups:
+        said.append(f"It imported groups ({', '.join(groups)}): they stay as they are. Import corrected files instead.")
+    return said
 
 
 def _settled(context: UndoContext) -> StepResult:

@@ -159,8 +159,8 @@ class Changes(Ledger, Groups, Events, Products, Replaying):
     def _record_batch(self, batch: Batch) -> tuple[int, int]:
         """The batch's number and the database's time."""
         row = self._db.query(
-            "INSERT INTO batch (batch_id, run_id, connection, goal_id, config_hash, counts, applied_at) "
-            "VALUES ($1, $2, $3, $4, $5, $6, {now}) RETURNING batch_no, applied_at",
+            "INSERT INTO batch (batch_id, run_id, connection, goal_id, config_hash, counts, collection, applied_at) "
+            "VALUES ($1, $2, $3, $4, $5, $6, $7, {now}) RETURNING batch_no, applied_at",
             (
                 batch.batch_id,
                 batch.run_id,
@@ -168,6 +168,7 @@ class Changes(Ledger, Groups, Events, Products, Replaying):
                 batch.goal_id,
                 batch.config_hash,
                 json.dumps(batch.counts, ensure_ascii=False),
+                batch.collection,
             ),
             pa.schema([("batch_no", pa.int64()), ("applied_at", pa.int64())]),
         )[0]

@@ -113,7 +113,8 @@ class Profiles:
         """Distinct profiles ever exchanged, by direction."""
         found = self._db.query(
             "SELECT count(DISTINCT s.profile_id) AS count FROM goal g JOIN row_state s ON s.goal_id = g.goal_id "
-            "WHERE g.connection = $1",
+            "WHERE g.connection = $1 AND NOT EXISTS (SELECT 1 FROM batch b WHERE b.goal_id = g.goal_id "
+            "AND b.collection = 'group')",
             (connection,),
             _COUNT,
         )

@@ -134,7 +134,8 @@ MIGRATIONS: list[list[str]] = [
             applied_at BIGINT NOT NULL,
             is_logged BIGINT NOT NULL DEFAULT 1,
             undoes BIGINT,
-            undone_by {text}
+            undone_by {text},
+            collection {text} NOT NULL DEFAULT 'profile'
         )""",
         "CREATE INDEX batch_by_run ON batch (run_id)",
         """CREATE TABLE batch_file (

@@ -52,6 +52,7 @@ _BATCH = pa.schema(
         ("is_logged", INT),
         ("undoes", INT),
         ("undone_by", TEXT),
+        ("collection", TEXT),
     ]
 )
 _ROWS = pa.schema([("batch_no", INT), ("rows", INT)])
@@ -66,8 +67,8 @@ class Undoing(UndoingLogged, Changes):
         """What a run committed, in the order of the commits."""
         found = self._db.query(
             "SELECT b.batch_no, b.batch_id, b.goal_id, g.goal, g.state_version, b.is_logged, coalesce(b.undoes, -1), "
-            "coalesce(b.undone_by, '') FROM batch b JOIN goal g ON g.goal_id = b.goal_id WHERE b.run_id = $1 "
-            "ORDER BY b.batch_no LIMIT 1000000",
+            "coalesce(b.undone_by, ''), b.collection FROM batch b JOIN goal g ON g.goal_id = b.goal_id "
+            "WHERE b.run_id = $1 ORDER BY b.batch_no LIMIT 1000000",
             (run_id,),
             _BATCH,
         )

@@ -70,6 +70,7 @@ class AppliedBatch:
         is_logged: whether the change log still has it.
         undoes: the number of the batch that it undid; None for an import.
         undone_by: the run that undid it.
+        collection: whether it wrote profiles or groups.
     """
 
     batch_no: int
@@ -80,6 +81,7 @@ class AppliedBatch:
     is_logged: bool
     undoes: int | None
     undone_by: str | None
+    collection: str = "profile"
 
 
 @dataclass(frozen=True)

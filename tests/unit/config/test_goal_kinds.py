@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from crosswalk.config.availability import _NOT_YET
 from crosswalk.config.checks import check_connection
 from crosswalk.config.loader import LoadedTenant, load_connection, load_connections, load_tenant
 from crosswalk.config.tenant import Tenant
@@ -31,7 +30,7 @@ def find(tmp_path: Path, tenant: LoadedTenant):
             text = text.replace(old, new, 1)
         path = tmp_path / "all_goals.yaml"
         path.write_text(text, encoding="utf-8")
-        usual = {"goal_not_available", "goal_disabled", "no_interactions", "no_addresses"}
+        usual = {"goal_disabled", "no_interactions", "no_addresses"}
         found = check_connection(load_connection(path), model or tenant)
         return [finding for finding in found if finding.code not in usual]
 
@@ -40,23 +39,6 @@ def find(tmp_path: Path, tenant: LoadedTenant):
 
 def test_the_connection_with_all_kinds_of_goals_is_sound(find):
     assert find() == []
-
-
-def test_goals_without_steps_are_refused_in_one_place(tenant, monkeypatch):
-    loaded = load_connection(GOOD / "all_goals.yaml")
-
-    def refused() -> list[tuple[str, int | None]]:
-        found = [f for f in check_connection(loaded, tenant) if f.code == "goal_not_available"]
-        return [(f.message, f.line) for f in found]
-
-    asked = [key for goal in loaded.model.goals for key, asks in _NOT_YET.items() if asks(goal)]
-    out = [f"Goal {name}: `{key}`" for name, keys in (("newsletter", ("segment", "columns")),) for key in keys]
-    assert [message.partition(" is not")[0] for message, _ in refused()[-2:]] == out
-    assert len(refused()) == len(asked) + len(out)
-    monkeypatch.setattr("crosswalk.config.availability._NOT_YET_OUT", {})
-    monkeypatch.setattr("crosswalk.config.availability._NOT_YET", {"events": lambda goal: goal.name == "orders"})
-    line = line_of(TEXT, "    events:")
-    assert refused() == [("Goal orders: `events` is not available yet; leave it out for now.", line)]
 
 
 @pytest.mark.parametrize(

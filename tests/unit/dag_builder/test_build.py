@@ -96,14 +96,6 @@ def test_an_export_may_be_the_first_goal(folder: Path, write: Write) -> None:
     assert dag.get_task("orders.scan").upstream_task_ids == {"authenticate", "newsletter.export"}
 
 
-def test_a_goal_without_steps_yet_is_an_error_on_the_page(folder: Path, write: Write, monkeypatch) -> None:
-    write("shop", goals=EXPORT_GOAL)
-    monkeypatch.setattr("crosswalk.config.availability._NOT_YET", {"export_profiles": lambda goal: True})
-    dag = only_dag(folder)
-    assert "broken" in dag.tags
-    assert "goal_not_available" in dag.doc_md
-
-
 def test_stop_on_failure_names_the_earlier_goals(folder: Path, write: Write) -> None:
     write("shop", ("schedule:", "stop_on_failure: true\nschedule:"), goals=SECOND_GOAL)
     assert only_dag(folder).get_task("returns.scan").stop_after == ("orders",)
