@@ -92,7 +92,7 @@ people = st.sampled_from(["p1", "p2"])
 events = st.dictionaries(st.tuples(people, words), st.tuples(moments, data), min_size=1, max_size=6)
 
 
-@settings(max_examples=12, deadline=None, phases=(Phase.generate,))
+@settings(max_examples=8, deadline=None, phases=(Phase.generate,))
 @given(events=events, form=dialects)
 def test_the_same_events_come_back(
     tmp_path_factory: pytest.TempPathFactory, events: dict[tuple[str, str], tuple[int, Any]], form: dict[str, Any]
