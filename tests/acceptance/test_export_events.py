@@ -122,7 +122,11 @@ def by_name(shop: Shop) -> dict[str, Path]:
     return {path.name: path for path in files(shop)}
 
 
-def test_each_type_and_nested_field_of_the_exported_profiles_has_a_file(filled: Shop) -> None:
+@pytest.mark.parametrize("few", [0, 1], ids=["all events are read", "only those of the exported profiles are read"])
+def test_each_type_and_nested_field_of_the_exported_profiles_has_a_file(
+    filled: Shop, few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("crosswalk.steps.render.FEW", few)
     counts = export(filled)
     found = by_name(filled)
     assert sorted(found) == ["mail.csv", "order.csv", "order_gift.csv", "order_line.csv", "visit.csv"]

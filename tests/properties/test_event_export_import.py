@@ -92,6 +92,7 @@ people = st.sampled_from(["p1", "p2"])
 events = st.dictionaries(st.tuples(people, words), st.tuples(moments, data), min_size=1, max_size=6)
 
 
+# Each example is two whole runs, so there are few of them, and what fails is not made smaller.
 @settings(max_examples=8, deadline=None, phases=(Phase.generate,))
 @given(events=events, form=dialects)
 def test_the_same_events_come_back(
