@@ -10,6 +10,7 @@ MEASUREMENTS: list[tuple[str, list[str], list[str]]] = [
     ("bench.import_again", [], ["--rows", "200000"]),
     ("bench.apply_profiles", [], []),
     ("bench.export_profiles", [], ["--profiles", "200000"]),
+    ("bench.segment_count", [], ["--profiles", "500000"]),
     ("bench.import_events", [], ["--rows", "500000"]),
     ("bench.dag_parse", [], []),
     ("bench.scheduler_overhead", [], []),

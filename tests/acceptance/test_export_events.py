@@ -122,7 +122,11 @@ def by_name(shop: Shop) -> dict[str, Path]:
     return {path.name: path for path in files(shop)}
 
 
-def test_each_type_and_nested_field_of_the_exported_profiles_has_a_file(filled: Shop) -> None:
+@pytest.mark.parametrize("few", [0, 1], ids=["all events are read", "only those of the exported profiles are read"])
+def test_each_type_and_nested_field_of_the_exported_profiles_has_a_file(
+    filled: Shop, few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("crosswalk.steps.render.FEW", few)
     counts = export(filled)
     found = by_name(filled)
     assert sorted(found) == ["mail.csv", "order.csv", "order_gift.csv", "order_line.csv", "visit.csv"]
@@ -316,10 +320,10 @@ def test_two_runs_in_one_second_leave_two_sets_of_files(filled: Shop, monkeypatc
     monkeypatch.setattr("crosswalk.steps.render.begin_moment", lambda context: datetime(2026, 5, 1, tzinfo=UTC))
     export(filled)
     (filled.source / "out" / "order_20260501000000.csv").unlink()  # fetched by a reader
-    export(filled, full=True)
-    assert [path.name for path in files(filled) if path.name.endswith("_1.csv")] == [
-        f"{name}_20260501000000_1.csv" for name in ("gent", "order", "order_gift", "order_line")
-    ]
+    counts = export(filled, full=True)
+    second = [f"{name}_20260501000000_1.csv" for name in ("gent", "order", "order_gift", "order_line")]
+    assert [path.name for path in files(filled) if path.name.endswith("_1.csv")] == second
+    assert sorted(counts["rows_by_file"]) == second
 
 
 def test_the_counts_are_small_and_hold_no_value(filled: Shop) -> None:

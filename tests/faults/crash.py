@@ -32,7 +32,7 @@ STEP_PARTS = {
     "crosswalk.steps.link": ("link_rows", "write_parquet"),
     "crosswalk.steps.map": ("compute_plan", "write_parquet"),
     "crosswalk.steps.select": ("select_profiles",),
-    "crosswalk.steps.render": ("render_file",),
+    "crosswalk.steps.render": ("render_file", "stage_events", "write_event_lines"),
 }
 
 
@@ -71,7 +71,7 @@ class Seams:
             for name in names:
                 setattr(loaded, name, self.around(f"{module.rpartition('.')[2]}.{name}", getattr(loaded, name)))
         offered = ("check", "list_files", "stable_files", "fetch", "mark_done")
-        for name in (*offered, "list_folder", "deliver", "has_delivered"):
+        for name in (*offered, "list_folder", "deliver", "has_delivered", "withdraw"):
             setattr(connector, name, self.around(f"source.{name}", getattr(connector, name)))
         Path.replace = self.around("file.replace", Path.replace)  # type: ignore[method-assign]
         Path.rename = self.around("file.rename", Path.rename)  # type: ignore[method-assign]

@@ -52,7 +52,7 @@ QUERIES = {
 EXPORT_QUERIES = {
     "sent": (
         "SELECT o.goal_id, o.batch_no, o.counts, f.size FROM outbox o JOIN outbox_file f ON f.outbox_no = o.outbox_no "
-        "WHERE o.state = 'sent' ORDER BY o.outbox_no"
+        "WHERE o.state = 'sent' ORDER BY o.outbox_no, f.path"
     ),
     "open": "SELECT count(*) FROM outbox WHERE state NOT IN ('sent', 'failed')",
     "cursors": "SELECT goal_id, batch_no, config_hash FROM export_cursor ORDER BY 1",
@@ -93,7 +93,10 @@ def dump(uri: str) -> dict[str, list[list[Any]]]:
 
 def dump_exports(uri: str) -> dict[str, list[list[Any]]]:
     """What the store knows of exports; the names of files differ with the time of a run."""
-    return {name: _fetch(uri, query) for name, query in EXPORT_QUERIES.items()}
+    found = {name: _fetch(uri, query) for name, query in EXPORT_QUERIES.items()}
+    for row in found["sent"]:
+        row[2]["rows_by_file"] = sorted(row[2].get("rows_by_file", {}).values())
+    return found
 
 
 def held_leases(uri: str) -> int:

@@ -122,3 +122,13 @@ def test_only_the_very_file_counts_as_delivered_and_leftovers_of_it_go(
     assert not connector.has_delivered("/out/c.csv", 7, sha256, tmp_path)
     assert not connector.has_delivered("/nowhere/a.csv", 7, sha256, tmp_path)
     assert sorted(path.name for path in folder.iterdir()) == sorted([*names[1:], "a.csv"])
+
+
+def test_what_was_delivered_can_be_withdrawn_and_what_is_gone_is_no_error(
+    connector: SftpConnector, server: sftp_server.SftpServer
+) -> None:
+    (server.root / "out").mkdir()
+    (server.root / "out" / "a.csv").write_text("content")
+    connector.withdraw("/out/a.csv")
+    connector.withdraw("/out/a.csv")
+    assert list((server.root / "out").iterdir()) == []

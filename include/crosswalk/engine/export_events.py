@@ -116,7 +116,7 @@ def stage_events(
 
 
 def write_event_lines(
-    session: Session, staged: Path, table: EventTable, form: ExportFormat, zone: str, out: Path
+    session: Session, staged: Path, table: EventTable, form: ExportFormat, zone: str, out: Path, *, empty: bool = False
 ) -> tuple[int, int]:
     """Write the text of one file of events; returns its rows, and the cells that lost something.
 
@@ -127,12 +127,13 @@ def write_event_lines(
         form: how to write.
         zone: of dates that are written by a pattern, where the format has none.
         out: the text in UTF-8, with its header.
+        empty: there are no such events, so the header is all.
     """
-    query = line_query(_cell_rows(staged, table, form), len(table.headers), form)
     session.execute(f"SET TimeZone = {literal(form.timezone or zone)}")
     try:
         with durable(out) as temporary, LineFile(temporary, header_line(table.headers, form)) as file:
-            for batch in line_batches(session, query):
+            rows = None if empty else line_query(_cell_rows(staged, table, form), len(table.headers), form)
+            for batch in line_batches(session, rows) if rows is not None else []:
                 file.write(batch)
     finally:
         session.execute("SET TimeZone = 'UTC'")

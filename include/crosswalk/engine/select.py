@@ -126,10 +126,11 @@ def selection_query(goal: ExportProfiles, connection: Connection, tenant: Tenant
         blocked=consent.is_blocked(connection.objectives, values.of(CONSENTED), name("permission_level")),
         mapped=cells.has_mapped_value(),
     )
-    exported = sql("outcome = 'exported'")
+    exported = name("is_exported")
     rows = sql(
-        f"SELECT outcome, profile_id, permission_level >= {PERSONAL_LEVEL} AS shows_personal, $cells "
-        f"FROM (SELECT *, $outcome AS outcome, $doubtful AS {DOUBTFUL} FROM ($decided))",
+        f"SELECT outcome, is_exported, profile_id, permission_level >= {PERSONAL_LEVEL} AS shows_personal, $cells FROM "
+        f"(SELECT *, outcome = 'exported' AS is_exported, $doubtful AS {DOUBTFUL} FROM "
+        "(SELECT *, $outcome AS outcome FROM ($decided)))",
         cells=as_cells(_of_exported(cells.cells(), exported)),
         outcome=outcome,
         doubtful=may_need_escapes(name("properties"), goal.format.multi_value),

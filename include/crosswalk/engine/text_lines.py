@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from crosswalk.config.formats import ExportFormat
 from crosswalk.engine.multi_value import literal_pattern
 from crosswalk.engine.session import Session
-from crosswalk.engine.template import Node, call, name, named, render, sql, sum_of, text
+from crosswalk.engine.template import Node, any_of, call, name, named, render, sql, sum_of, text
 
 BATCH_LINES = 10_000
 
@@ -41,7 +41,7 @@ def line_query(
         when: which rows have a line; unset: all.
     """
     cells = [name(f"c{number}") for number in range(count)]
-    is_unfit = [sql("regexp_matches($cell, $unfit)", cell=cell, unfit=text(_unfit(form))) for cell in cells]
+    is_unfit = [_holds_any(cell, _unfit(form)) for cell in cells]
     fitting = [
         sql("CASE WHEN $is_unfit THEN $changed ELSE $cell END", is_unfit=unfit, changed=_changed(cell, form), cell=cell)
         for cell, unfit in zip(cells, is_unfit, strict=True)
@@ -55,10 +55,10 @@ def line_query(
     lost = [sql("coalesce($unfit, false)::INTEGER", unfit=unfit) for unfit in is_unfit]
     replaced = sql("CASE WHEN has_unfit THEN $lost ELSE 0 END", lost=sum_of(lost)) if not form.quote else sql("0")
     return sql(
-        "SELECT $columns FROM (SELECT *, regexp_matches($all, $unfit) AS has_unfit FROM ($rows))",
+        "SELECT $columns FROM (SELECT *, $has_unfit AS has_unfit FROM (SELECT *, $joined AS joined FROM ($rows)))",
         columns=[*(name(column) for column in keep), named(line, "line"), named(replaced, "replaced")],
-        all=call("concat", *cells),
-        unfit=text(_unfit(form)),
+        has_unfit=_holds_any(name("joined"), _unfit(form)),
+        joined=call("concat", *cells),
         rows=rows,
     )
 
@@ -77,16 +77,20 @@ def header_line(headers: Sequence[str], form: ExportFormat) -> bytes:
     return f"{form.separator.join(cells)}\n".encode()
 
 
-def _unfit(form: ExportFormat) -> str:
-    """A pattern for what cannot stand in a cell as it is. A cell without the separator's begin never makes one."""
-    if form.quote:
-        return "|".join(literal_pattern(mark) for mark in (form.separator[0], form.quote, "\r", "\n"))
-    return "|".join(literal_pattern(mark) for mark in (form.separator, "\r", "\n"))
+def _unfit(form: ExportFormat) -> list[str]:
+    """What cannot stand in a cell as it is. A cell without the separator's begin never makes one."""
+    return [form.separator[0], form.quote, "\r", "\n"] if form.quote else [form.separator, "\r", "\n"]
+
+
+def _holds_any(cell: Node, marks: Sequence[str]) -> Node:
+    """Whether a text holds one of the marks: several plain searches cost a fifth of a pattern."""
+    return any_of([sql("contains($cell, $mark)", cell=cell, mark=text(mark)) for mark in marks])
 
 
 def _changed(cell: Node, form: ExportFormat) -> Node:
     if not form.quote:
-        return sql("regexp_replace($cell, $unfit, ' ', 'g')", cell=cell, unfit=text(_unfit(form)))
+        unfit = "|".join(literal_pattern(mark) for mark in _unfit(form))
+        return sql("regexp_replace($cell, $unfit, ' ', 'g')", cell=cell, unfit=text(unfit))
     quote = text(form.quote)
     return sql(
         "concat($quote, replace($cell, $quote, $doubled), $quote)", cell=cell, quote=quote, doubled=text(form.quote * 2)

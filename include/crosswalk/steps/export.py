@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -72,6 +73,9 @@ def _send(context: RunContext, goal: ExportProfiles, folder: GoalFolder, lease: 
     counts = {**selection["counts"], **rendered["counts"], "files_written": len(rendered["files"])}
     with context.connector() as connector:
         paths = free_paths(goal, connector, [file["name"] for file in rendered["files"]])
+        rows = {posixpath.basename(path): file["rows"] for path, file in zip(paths, rendered["files"], strict=True)}
+        if "rows_by_file" in counts:
+            counts["rows_by_file"] = rows  # under the names that were free
         files = [
             OutboxFile(path, file["size"], file["sha256"]) for path, file in zip(paths, rendered["files"], strict=True)
         ]

@@ -124,7 +124,9 @@ class Rendering:
 
     def _add_table(self, session: Session, table: EventTable, events: int) -> None:
         lines, zone = self.folder.lines / str(len(self.files)), self._context.connection.timezone
-        rows, replaced = write_event_lines(session, self.folder.events, table, self._goal.format, zone, lines)
+        rows, replaced = write_event_lines(
+            session, self.folder.events, table, self._goal.format, zone, lines, empty=not events
+        )
         if table.nested is None:
             _agree("events", events, rows)
         self._add(event_file(self._goal, table.event_type, table.nested, self._stamp), lines, rows, replaced)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from crosswalk.store import open_store
-from tests.simulators import sftp_server, smtp_catcher
+from tests.simulators import openssh, sftp_server, smtp_catcher
 from tests.simulators.airflow_server import AirflowServer
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -26,6 +26,7 @@ properties:
   city: {type: text}
   revenue: {type: currency, currency: EUR}
 """
+SEGMENTS = "segments:\n  ostend: {all: [{property: city, any_of: ostend}]}\n"
 CONNECTION = """\
 kind: sftp
 title: Orders of {name}
@@ -54,7 +55,7 @@ goals:
 
 @dataclass
 class Installation:
-    """A running installation: Airflow, source, mails, store."""
+    """A running installation: Airflow, source, mails, store; and OpenSSH where this machine has it."""
 
     airflow: AirflowServer
     connections: Path
@@ -62,6 +63,7 @@ class Installation:
     mails: smtp_catcher.SmtpCatcher
     store_uri: str
     staging: Path
+    openssh: openssh.OpenSsh | None
 
     def add(self, name: str, *changes: tuple[str, str], more: str = "") -> str:
         """Write a connection file and its source folder; returns the DAG id once Airflow knows it."""
@@ -136,6 +138,7 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
     for name in ("source", "connections", "tenant", "dags"):
         (folder / name).mkdir()
     (folder / "tenant" / "properties.yaml").write_text(PROPERTIES)
+    (folder / "tenant" / "segments.yaml").write_text(SEGMENTS)
     (folder / "connections" / "warm.yaml").write_text(CONNECTION.format(name="warm"))
     (folder / "source" / "warm").mkdir()
     (folder / "dags" / "connections.py").write_text((ROOT / "dags" / "connections.py").read_text())
@@ -143,6 +146,7 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
     with ExitStack() as stack:
         sftp = stack.enter_context(sftp_server.running(folder / "source", folder / "sftp", password=PASSWORD))
         mails = stack.enter_context(smtp_catcher.running())
+        real = stack.enter_context(openssh.running(folder / "openssh")) if openssh.is_available() else None
         environment = {
             "CROSSWALK_STORE": store,
             "CROSSWALK_STAGING": str(folder / "staging"),
@@ -156,6 +160,8 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
             "AIRFLOW_CONN_WRONG_SFTP": sftp.connection_json(f"{PASSWORD}-wrong"),
             "AIRFLOW_CONN_CROSSWALK_SMTP": mails.connection_json(),
         }
+        if real is not None:
+            environment["AIRFLOW_CONN_OPENSSH_SFTP"] = real.connection_json()
         airflow = stack.enter_context(
             AirflowServer(
                 folder / "home",
@@ -166,7 +172,7 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
         )
         airflow.wait_for_dag("sftp__warm")
         airflow.run_dag("sftp__warm")  # the first run of a new Airflow takes ten seconds longer
-        yield Installation(airflow, folder / "connections", folder / "source", mails, store, folder / "staging")
+        yield Installation(airflow, folder / "connections", folder / "source", mails, store, folder / "staging", real)
 
 
 def as_text(value: Any) -> str:
