@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from crosswalk import __version__
-from crosswalk.cli import init, look, products, runs, setup
+from crosswalk.cli import init, kinds, look, products, runs, setup
 from crosswalk.cli.show import Output
 from crosswalk.core.errors import CrosswalkError
 
@@ -25,7 +25,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"crosswalk {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for module in (init, look, products, runs, setup):
+    for module in (init, kinds, look, products, runs, setup):
         module.add_commands(commands)
     for command in commands.choices.values():
         _add_json(command)
