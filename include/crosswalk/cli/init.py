@@ -233,7 +233,7 @@ def _tell_properties(output: Output, added: dict[str, Any]) -> None:
     if not lines:
         return
     if added["properties_written"]:
-        output.text(f"Added {len(lines)} properties to {added['properties_file']}.")
+        output.text(f"Added to {added['properties_file']}: {len(lines)}.")
         return
     output.text(
         f"The tenant model lacks these properties; add them to {added['properties_file']} (--write-properties):"

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from crosswalk.config.connection import Format
-from crosswalk.core.errors import CrosswalkError
+from crosswalk.core.errors import CrosswalkError, RejectedError
 from crosswalk.core.names import display
 from crosswalk.engine.archive import compression_of, packed_as, unpack
 from crosswalk.engine.decode import WIDE_MARKS, LocalFile, likely_encoding, text_chunks
@@ -25,6 +25,7 @@ from crosswalk.engine.session import BadInput, Session, literal
 
 SAMPLE_BYTES = 4 * 1024 * 1024
 SNIFFED_ROWS = 2_000
+FEW = 10  # records that may be unreadable in any file
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,13 @@ def detect_file(session: Session, local: LocalFile, folder: Path, separator: str
     text = _sample(local, Format.model_validate({"encoding": encoding, "compression": packed}), folder / "sample.csv")
     layout, unsure = _layout(session, text, separator)
     sample = _stage(session, text.local, _form(layout), folder)
+    if sample.quarantined > max(sample.rows, FEW):
+        raise RejectedError(
+            f"Of the first {sample.rows + sample.quarantined:,} records {sample.quarantined:,} cannot be read.",
+            remedy="Is it delimited text? When it is, say how it is separated with --separator.",
+            code="no_table",
+            file=local.name,
+        )
     doubts += unsure + [_readable(warning) for warning in sample.warnings]
     return Detected({"encoding": encoding, "compression": packed, **layout}, doubts, sample, text.is_whole)
 

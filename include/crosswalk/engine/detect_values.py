@@ -7,18 +7,20 @@ that it does not take becomes text, because text refuses nothing.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow.parquet as pq
 
 from crosswalk.config.tenant import ValueType
 from crosswalk.engine import functions
+from crosswalk.engine.functions import Marks
 from crosswalk.engine.read import StagedFile
 from crosswalk.engine.session import Session, identifier, literal
 from crosswalk.engine.template import name, render
 from crosswalk.engine.values import ValueReader
 
+AT_ONCE = 25  # columns in one query
 MOST_SHAPES = 2_000  # distinct values of a column that are looked at
 ADDRESSES = 0.8  # shares of values that must have the shape of a type
 OTHERS = 0.95
@@ -38,7 +40,7 @@ class Column:
         name: as mappings write it.
         type: the property type that its values suggest.
         filled: values that are not empty.
-        is_unique: filled in every row, and no value twice.
+        is_unique: there are several rows, it is filled in each, and no value is there twice.
         misfits: values that the type does not take.
         date: strptime pattern of a date-time; None: ISO 8601.
         doubt: what a person should decide; empty when nothing.
@@ -70,11 +72,13 @@ def detect_values(session: Session, sample: StagedFile) -> Values:
         filled = [text for value in values if (text := value.strip())]
         known = dict.fromkeys(filled)
         distinct[column] = list(known)[:MOST_SHAPES]
-        counts[column] = (len(filled), bool(filled) and len(known) == len(values))
+        counts[column] = (len(filled), len(values) > 1 and len(known) == len(values))
     decimal, thousands = _marks([value for values in distinct.values() for value in values if MARKED.fullmatch(value)])
-    reader = _Fitting(session, sample, functions.Marks(decimal, thousands))
+    hints = {column: _suggest(values, Marks(decimal, thousands)) for column, values in distinct.items() if values}
+    tries = [(column, hint.type, pattern) for column, hint in hints.items() for pattern in hint.patterns]
+    misfits = _misfits(session, sample, tries, Marks(decimal, thousands))
     columns = [
-        reader.column(column, distinct[column], filled=filled, is_unique=unique)
+        _column(column, hints.get(column, _Hint()), misfits, filled=filled, is_unique=unique)
         for column, (filled, unique) in counts.items()
     ]
     return Values(columns, decimal, thousands)
@@ -107,60 +111,75 @@ def _decimal_mark(number: str) -> str | None:
     return None if len(re.split(r"[.,]", number)[1]) == 3 else str(found[0])
 
 
-class _Fitting:
-    """Suggests types by shape, and asks the reader of values how many of a column it takes."""
+@dataclass(frozen=True)
+class _Hint:
+    """What the shapes of a column's values suggest.
 
-    def __init__(self, session: Session, sample: StagedFile, marks: functions.Marks) -> None:
-        self.session = session
-        self.sample = sample
-        self.marks = marks
+    Attributes:
+        type: of the property.
+        patterns: of dates, to try; one None for all else.
+        doubt: what shapes cannot decide.
+    """
 
-    def column(self, column: str, values: Sequence[str], *, filled: int, is_unique: bool) -> Column:
-        """The column with the type that fits, else as text."""
-        facts = Column(column, filled=filled, is_unique=is_unique)
-        if not values:
-            return facts
-        kind, patterns, doubt = _suggest(values, self.marks)
-        if kind == "text":
-            return Column(column, filled=filled, is_unique=is_unique, doubt=doubt)
-        misfits = {pattern: self._misfits(column, kind, pattern) for pattern in patterns}
-        best = min(patterns, key=lambda pattern: misfits[pattern])
-        if kind != "email" and misfits[best] > filled * (1 - OTHERS):
-            return facts
-        if kind == "datetime" and sum(count == misfits[best] for count in misfits.values()) > 1:
-            others = [pattern for pattern in patterns if pattern != best and misfits[pattern] == misfits[best]]
-            doubt = f"UNCERTAIN: every value reads as {best} and as {' and as '.join(map(str, others))}; choose."
-        return Column(column, kind, filled, is_unique, misfits[best], best, doubt)
-
-    def _misfits(self, column: str, kind: ValueType, pattern: str | None) -> int:
-        reader = ValueReader(kind=kind, marks=self.marks, pattern=pattern)
-        cell = functions.clean(name(column))
-        row = self.session.execute(f"""
-            SELECT count(*) FROM read_parquet({literal(self.sample.path)})
-            WHERE trim({identifier(column)}) <> '' AND ({render(reader.text_of(cell))}) IS NULL""").fetchone()
-        return int(row[0]) if row else 0
+    type: ValueType = "text"
+    patterns: tuple[str | None, ...] = (None,)
+    doubt: str = ""
 
 
-def _suggest(values: Sequence[str], marks: functions.Marks) -> tuple[ValueType, Sequence[str | None], str]:
-    """Type, patterns to try, and doubt, by the shapes of distinct values."""
+Try = tuple[str, ValueType, str | None]
+
+
+def _column(column: str, hint: _Hint, misfits: Mapping[Try, int], *, filled: int, is_unique: bool) -> Column:
+    """The column with the type that fits, else as text."""
+    counts = {pattern: misfits.get((column, hint.type, pattern), 0) for pattern in hint.patterns}
+    best = min(counts, key=lambda pattern: counts[pattern])
+    if hint.type not in ("text", "email") and counts[best] > filled * (1 - OTHERS):
+        return Column(column, filled=filled, is_unique=is_unique)
+    doubt = hint.doubt
+    others = [str(pattern) for pattern, count in counts.items() if pattern != best and count == counts[best]]
+    if others:
+        doubt = f"UNCERTAIN: every value reads as {best} and as {' and as '.join(others)}; choose."
+    return Column(column, hint.type, filled, is_unique, counts[best], best, doubt)
+
+
+def _misfits(session: Session, sample: StagedFile, tries: Sequence[Try], marks: Marks) -> dict[Try, int]:
+    """How many values of each column the reader of values does not take as that type."""
+    found: dict[Try, int] = {}
+    asked = [item for item in tries if item[1] != "text"]
+    for start in range(0, len(asked), AT_ONCE):
+        part = asked[start : start + AT_ONCE]
+        counts = ", ".join(_count(*item, marks) for item in part)
+        row = session.execute(f"SELECT {counts} FROM read_parquet({literal(sample.path)})").fetchone()
+        found |= dict(zip(part, row or (), strict=True))
+    return found
+
+
+def _count(column: str, kind: ValueType, pattern: str | None, marks: Marks) -> str:
+    reader = ValueReader(kind=kind, marks=marks, pattern=pattern)
+    value = render(reader.text_of(functions.clean(name(column))))
+    return f"count(*) FILTER (WHERE trim({identifier(column)}) <> '' AND ({value}) IS NULL)"
+
+
+def _suggest(values: Sequence[str], marks: Marks) -> _Hint:
+    """What the shapes of distinct values suggest."""
     if _share(values, ADDRESS) >= ADDRESSES:
-        return "email", [None], ""
+        return _Hint("email")
     if _share(values, ISO) >= OTHERS:
-        return "datetime", [None], ""
+        return _Hint("datetime")
     if patterns := _date_patterns(values):
-        return "datetime", patterns, ""
+        return _Hint("datetime", patterns)
     if _share(values, LEADING) > 0:
-        return "text", [None], ""
+        return _Hint()
     if _share(values, WHOLE) == 1:
-        return "number", [None], ""
+        return _Hint("number")
     if sum(bool(WHOLE.fullmatch(value) or MARKED.fullmatch(value)) for value in values) / len(values) >= OTHERS:
         marked = [value for value in values if MARKED.fullmatch(value)]
         if all(_decimal_mark(value) is None for value in marked) and marks.thousands is None:
             seen = next(mark for mark in ".," if mark in marked[0])
             if seen != marks.decimal or not _proved(values):
-                return "text", [None], "UNCERTAIN: numbers like 1.234 may be thousands or decimals; set the type."
-        return "decimal", [None], ""
-    return "text", [None], ""
+                return _Hint(doubt="UNCERTAIN: numbers like 1.234 may be thousands or decimals; set the type.")
+        return _Hint("decimal")
+    return _Hint()
 
 
 def _proved(values: Collection[str]) -> bool:
@@ -172,16 +191,16 @@ def _share(values: Sequence[str], shape: re.Pattern[str]) -> float:
     return sum(bool(shape.fullmatch(value)) for value in values) / len(values)
 
 
-def _date_patterns(values: Sequence[str]) -> list[str | None]:
+def _date_patterns(values: Sequence[str]) -> tuple[str | None, ...]:
     """The patterns that dates of this shape may have; the day before the month first."""
     found = [match for value in values if (match := DATE.fullmatch(value))]
     if len(found) < OTHERS * len(values):
-        return []
+        return ()
     first, mark, _, last, gap, seconds = found[0].groups()
     time = "" if gap is None else f"{gap}%H:%M{':%S' if seconds else ''}"
     if len(first) == 4:
-        return [f"%Y{mark}%m{mark}%d{time}"]
+        return (f"%Y{mark}%m{mark}%d{time}",)
     if len(first) == 3:
-        return []
+        return ()
     year = "%Y" if len(last) == 4 else "%y"
-    return [f"%d{mark}%m{mark}{year}{time}", f"%m{mark}%d{mark}{year}{time}"]
+    return (f"%d{mark}%m{mark}{year}{time}", f"%m{mark}%d{mark}{year}{time}")

@@ -96,7 +96,8 @@ def propose(samples: Sequence[Sample], known: Mapping[str, Definition], prefix: 
     ]
     proposal.identifiers = _identifiers(all_targets, known)
     used = {target.field for target in proposal.identifiers} | _link_fields(proposal.links.values())
-    proposal.mappings = distinct_targets([target for target in all_targets if target.field not in used])
+    mapped = distinct_targets([target for target in all_targets if target.field not in used])
+    proposal.mappings = [_because(target, _doubt_about_type(target, known, prefix)) for target in mapped]
     primary = proposal.files[0]
     keys = [column for column in primary.columns if column.is_unique]
     chosen = {target.field for target in proposal.identifiers}
@@ -197,6 +198,18 @@ def distinct_first(targets: Sequence[Target]) -> list[Target]:
     for target in targets:
         found.setdefault(target.property_id, target)
     return list(found.values())
+
+
+def _doubt_about_type(target: Target, known: Mapping[str, Definition], prefix: str) -> str:
+    """What to say where the values do not look like the property that is declared already."""
+    declared = known.get(f"{prefix}{target.property_id}")
+    if declared is None or not target.column.filled:
+        return ""
+    takes = {"text": {"text", "email", "number", "decimal", "datetime"}, "decimal": {"decimal", "number"}}
+    takes["currency"] = takes["decimal"]
+    if target.column.type in takes.get(declared.type, {declared.type}):
+        return ""
+    return f"UNCERTAIN: the property is declared as {declared.type}, and the values do not look like that"
 
 
 def _because(target: Target, reason: str) -> Target:

@@ -128,6 +128,12 @@ def test_equal_columns_that_prove_nothing_make_no_link(shop: Shop, crosswalk: Co
     assert "b (/in/b.csv) is not used" in done["notes"][0]
 
 
+def test_values_that_do_not_look_like_the_declared_property_are_a_doubt(shop: Shop, crosswalk: Commands) -> None:
+    shop.put("people.csv", "email,city,visits,born\nan@x.org,7,often,soon\n")
+    _, done = crosswalk("init", "people", "--path", "/in/people.csv")
+    assert [line.partition("property: ")[2][:6] for line in done["uncertain"]] == ["visits", "born} "]
+
+
 def test_hostile_names_stay_text(shop: Shop, crosswalk: Commands) -> None:
     shop.put("it's [a] {list}: #1.csv", 'email,"x: {y}, #z\n- kind: evil",\u202eabc,"{{ 1 }}"\nan@x.org,1,2,3\n')
     shop.put("line\nkind: evil.csv", "email\nan@x.org\n")

@@ -82,6 +82,18 @@ def test_a_damaged_archive_is_rejected(session: Session, tmp_path: Path) -> None
         look(session, tmp_path, gzip.compress(b"id\n" * 1000)[:30], "a.csv.gz")
 
 
+def test_a_file_that_is_no_table_is_rejected(session: Session, tmp_path: Path) -> None:
+    noise = bytes(range(256)) * 2_000
+    with pytest.raises(RejectedError) as caught:
+        look(session, tmp_path, b"\x89PNG\r\n" + noise, "photo.png")
+    assert caught.value.code == "no_table"
+
+
+def test_one_row_proves_no_key(session: Session, tmp_path: Path) -> None:
+    _, values = look(session, tmp_path, "id;name\n1;An\n")
+    assert not any(column.is_unique for column in values.columns)
+
+
 def test_duplicate_headers_and_empty_columns_are_named(session: Session, tmp_path: Path) -> None:
     detected, values = look(session, tmp_path, "a,a,,empty\n1,2,3,\n4,5,6,\n")
     assert [column.name for column in values.columns] == ["a", "a_2", "column_3", "empty"]
