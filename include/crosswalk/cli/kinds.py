@@ -17,18 +17,19 @@ def add_commands(commands: Any) -> None:
 
 
 def _kinds(options: argparse.Namespace, output: Output) -> int:
+    from crosswalk.connectors import KINDS
     from crosswalk.connectors.catalogue import find_kinds
 
-    found = find_kinds(" ".join(options.term), show_all=options.all)
+    found = find_kinds(" ".join(options.term), KINDS.names, show_all=options.all)
     listed = [
-        {"kind": item.name, "title": item.title, "description": item.description, "available": item.is_available}
+        {"kind": item.name, "title": item.title, "description": item.description, "available": item.name in KINDS}
         for item in found
     ]
     if output.as_json:
         output.json(listed)
         return 0
     rows = [
-        [item.name, item.title, item.description, "" if item.is_available else "not in this release"] for item in found
+        [item.name, item.title, item.description, "" if item.name in KINDS else "not in this release"] for item in found
     ]
     output.table("", ["kind", "system", "what flows", ""], rows)
     if not found:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
-
-from crosswalk.connectors import KINDS
 
 
 @dataclass(frozen=True)
@@ -22,11 +21,6 @@ class KindEntry:
     title: str
     description: str
     terms: tuple[str, ...] = ()
-
-    @property
-    def is_available(self) -> bool:
-        """Whether this release can run such a connection."""
-        return self.name in KINDS
 
     def matches(self, term: str) -> bool:
         """Whether every word of a search is found somewhere in the entry, in any case."""
@@ -47,6 +41,6 @@ CATALOGUE = (
 )
 
 
-def find_kinds(term: str = "", *, show_all: bool = False) -> list[KindEntry]:
+def find_kinds(term: str, available: Container[str], *, show_all: bool = False) -> list[KindEntry]:
     """The kinds that match a search; those that this release cannot run only when all are wanted."""
-    return [entry for entry in CATALOGUE if (show_all or entry.is_available) and entry.matches(term)]
+    return [entry for entry in CATALOGUE if (show_all or entry.name in available) and entry.matches(term)]
