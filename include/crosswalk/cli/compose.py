@@ -101,7 +101,7 @@ def ordered(settings: Mapping[str, Any]) -> dict[str, Any]:
 def _file(sample: Sample, proposal: Proposal, usual: Mapping[str, Any]) -> Iterator[str]:
     link = proposal.links.get(sample.name)
     many = f" {sample.place.files} files now, the newest was looked at:" if sample.place.files > 1 else ""
-    yield f"      #{many} {display(sample.place.newest.name)}: {sample.rows}, {len(sample.columns)} columns were read."
+    yield f"      #{many} {display(sample.place.newest)}: {sample.rows}, {len(sample.columns)} columns were read."
     yield from (f"      # {doubt}" for doubt in sample.detected.doubts)
     block: dict[str, str] = {key: scalar(value) for key, value in {"name": sample.name, **sample.place.selects}.items()}
     if link:

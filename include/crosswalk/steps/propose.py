@@ -231,7 +231,7 @@ def _joined(samples: Sequence[Sample]) -> Proposal:
     for sample in samples:
         if sample.name != primary and sample.name not in tree:
             proposal.notes.append(
-                f"{sample.name} ({sample.place.newest.name}) is not used: no column of it is shown to be a key that "
+                f"{sample.name} ({sample.place.newest}) is not used: no column of it is shown to be a key that "
                 "the other files share. Link it by hand; with `nested: true` where one row has several of its rows."
             )
     return proposal

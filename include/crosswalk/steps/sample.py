@@ -31,12 +31,12 @@ class Place:
 
     Attributes:
         selects: ``path``, and ``regex`` where the name varies.
-        newest: the file whose content is looked at.
+        newest: path on the server of the file whose content is looked at.
         files: how many files it selects now.
     """
 
     selects: dict[str, str]
-    newest: LocalFile | RemoteFile
+    newest: str
     files: int = 1
 
 
@@ -116,13 +116,11 @@ def sample_server(session: Session, connector: Connector, source: SourceFile, fo
             remedy="Name the files with a pattern: --path '/in/orders_*.csv'.",
             code="too_many_files",
         )
-    for place in places:
-        if not isinstance(place.newest, LocalFile):
-            local = folder / "files" / local_name(place.newest)
-            local.parent.mkdir(parents=True, exist_ok=True)
-            connector.fetch(place.newest, local)
-            place = Place(place.selects, LocalFile(local, place.newest.path), place.files)
-        _add(session, samples, place, folder, known)
+    for place, newest in places:
+        local = folder / "files" / local_name(newest)
+        local.parent.mkdir(parents=True, exist_ok=True)
+        connector.fetch(newest, local)
+        _add(session, samples, place, local, folder, known)
     return _at_least_one(samples)
 
 
@@ -130,7 +128,7 @@ def sample_local(session: Session, files: Sequence[LocalFile], folder: Path, **k
     """Samples of files on this machine; their names are the paths that they will have on the server."""
     samples = Samples()
     for file in files:
-        _add(session, samples, Place({"path": file.name}, file), folder, known)
+        _add(session, samples, Place({"path": file.name}, file.name), file.path, folder, known)
     return _at_least_one(samples)
 
 
@@ -142,15 +140,18 @@ def _can_be_written(file: RemoteFile, samples: Samples) -> bool:
     return False
 
 
-def _places(files: list[RemoteFile], source: SourceFile) -> list[Place]:
-    """File blocks: one for a path or a pattern; for a folder one per name, digits aside."""
+def _places(files: list[RemoteFile], source: SourceFile) -> list[tuple[Place, RemoteFile]]:
+    """File blocks with their newest file: one for a path or a pattern; for a folder one per name, digits aside."""
     if not source.path.endswith("/") or source.regex:
         selects = {"path": source.path} | ({"regex": source.regex} if source.regex else {})
-        return [Place(selects, files[-1], len(files))]
+        return [(Place(selects, files[-1].path, len(files)), files[-1])]
     alike: dict[str, list[RemoteFile]] = {}
     for file in files:
         alike.setdefault(re.sub(r"[0-9]+", "[0-9]+", re.escape(file.name)), []).append(file)
-    return [Place(_selects(shape, group, source.path), group[-1], len(group)) for shape, group in alike.items()]
+    return [
+        (Place(_selects(shape, group, source.path), group[-1].path, len(group)), group[-1])
+        for shape, group in alike.items()
+    ]
 
 
 def _selects(shape: str, group: list[RemoteFile], folder: str) -> dict[str, str]:
@@ -159,14 +160,14 @@ def _selects(shape: str, group: list[RemoteFile], folder: str) -> dict[str, str]
     return {"path": posixpath.join(folder, group[0].name)}
 
 
-def _add(session: Session, samples: Samples, place: Place, folder: Path, known: dict[str, Any]) -> None:
-    if not isinstance(place.newest, LocalFile):
-        raise TypeError("the file must lie on this machine")
+def _add(session: Session, samples: Samples, place: Place, local: Path, folder: Path, known: dict[str, Any]) -> None:
     taken = {sample.name for sample in samples.files}
     try:
-        detected = detect_file(session, place.newest, folder / f"sample-{len(taken)}-{len(samples.notes)}", **known)
+        detected = detect_file(
+            session, LocalFile(local, place.newest), folder / f"sample-{len(taken)}-{len(samples.notes)}", **known
+        )
     except RejectedError as error:
-        samples.notes.append(f"{display(place.newest.name)} was left out: {error}")
+        samples.notes.append(f"{display(place.newest)} was left out: {error}")
         return
     name = _block_name(place, taken)
     samples.files.append(Sample(name, place, detected, detect_values(session, detected.sample)))
@@ -184,7 +185,7 @@ def _at_least_one(samples: Samples) -> Samples:
 
 def _block_name(place: Place, taken: set[str]) -> str:
     """A short name for a file block: the file's name without digits, endings and wildcards."""
-    written = place.selects["path"] if "regex" not in place.selects else place.newest.name
+    written = place.selects["path"] if "regex" not in place.selects else place.newest
     stem = posixpath.basename(written).split(".")[0]
     wanted = fold(re.sub(r"[0-9*?]+", "", stem)) or "file"
     number, name = 1, wanted
