@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from crosswalk.cli.connections import add_connection_argument, load, opened
 from crosswalk.cli.show import Output
 from crosswalk.config.connection import slug
 from crosswalk.config.loader import find_connections_folder, find_tenant_folder, load_connection, load_tenant
+from crosswalk.config.model import PROPERTY_ID
 from crosswalk.core.errors import ConfigError
 from crosswalk.hooks.credentials import resolve
 
@@ -71,12 +73,22 @@ def _add_write_properties(command: argparse.ArgumentParser) -> None:
     command.add_argument("--write-properties", action="store_true", help="add missing properties to the tenant model")
 
 
+def _check_prefix(prefix: str | None) -> None:
+    if prefix and not re.fullmatch(PROPERTY_ID, prefix):
+        raise ConfigError(
+            "The prefix cannot begin the id of a property.",
+            remedy="Use letters, digits, _ and -, such as shop_.",
+            code="invalid_prefix",
+        )
+
+
 # -- init -------------------------------------------------------------------------------------------------------------
 
 
 def _init(options: argparse.Namespace, output: Output) -> int:
     from crosswalk.cli.edit import write_text
 
+    _check_prefix(options.prefix)
     name = slug(options.name)
     target = find_connections_folder() / f"{name}.yaml"
     if target.exists():
@@ -177,6 +189,7 @@ def _map(options: argparse.Namespace, output: Output) -> int:
     from crosswalk.steps.add_mappings import find_additions
     from crosswalk.steps.inspect import goal_with_files
 
+    _check_prefix(options.prefix)
     loaded, _ = load(options.connection)
     with opened(options, output, mode="plan") as context:
         goal = goal_with_files(context, options.goal)

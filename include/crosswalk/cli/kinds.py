@@ -31,7 +31,8 @@ def _kinds(options: argparse.Namespace, output: Output) -> int:
     rows = [
         [item.name, item.title, item.description, "" if item.name in KINDS else "not in this release"] for item in found
     ]
-    output.table("", ["kind", "system", "what flows", ""], rows)
+    if rows:
+        output.table("", ["kind", "system", "what flows", ""], rows)
     if not found:
         output.text("No kind matches." if options.all else "No kind matches; --all lists also those of later releases.")
     return 0

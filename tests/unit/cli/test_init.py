@@ -178,6 +178,13 @@ def test_without_a_file_a_skeleton_is_written_that_can_be_read(shop: Shop, cross
     assert main(["init", "later"]) == 2
 
 
+@pytest.mark.parametrize("prefix", ["bad prefix", "{", "x" * 101])
+def test_a_prefix_that_no_property_can_have_is_refused(shop: Shop, crosswalk: Commands, prefix: str) -> None:
+    shop.put("people.csv", "email,city\nan@x.org,Gent\n")
+    assert main(["init", "people", "--path", "/in/people.csv", "--prefix", prefix]) == 2
+    assert not (shop.root / "connections").exists()
+
+
 # -- map --------------------------------------------------------------------------------------------------------------
 
 
