@@ -21,6 +21,7 @@ from crosswalk.config.checks import check_connection, check_tenant
 from crosswalk.config.loader import load_connection, load_tenant
 from crosswalk.config.model import Model, keys_of
 from crosswalk.processors import PROCESSORS, processor_names
+from crosswalk.processors.own import own_processors
 from crosswalk.steps.result import EXIT_CODES, RUN_STATES
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -267,7 +268,8 @@ def shipped_connections() -> list[Path]:
 @pytest.mark.parametrize("path", shipped_connections(), ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_a_shipped_connection_passes_the_checks_with_its_own_tenant_model(path: Path) -> None:
     tenant = ROOT / "demo" / "tenant" if "demo" in path.parts else path.parent / "tenant"
-    found = check_connection(load_connection(path), load_tenant(tenant), processors=processor_names())
+    known = {*processor_names(), *own_processors(path.parent / "processors")}
+    found = check_connection(load_connection(path), load_tenant(tenant), processors=known)
     assert [str(finding) for finding in found if finding.severity in {"error", "warning"}] == []
 
 

@@ -46,6 +46,7 @@ def run_example(
         monkeypatch.setenv("CROSSWALK_STAGING", str(tmp_path / "staging"))
         monkeypatch.setenv("CROSSWALK_CONNECTIONS", str(example))
         monkeypatch.setenv("CROSSWALK_TENANT", str(example / "tenant"))
+        monkeypatch.setenv("CROSSWALK_PROCESSORS", str(example / "processors"))
         return command
 
     def command(*arguments: str) -> Any:

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from crosswalk import __version__
-from crosswalk.cli import groups, look, products, runs, setup, trace, undo
+from crosswalk.cli import groups, init, kinds, look, products, runs, setup, trace, undo
 from crosswalk.cli.show import Output
 from crosswalk.core.errors import CrosswalkError
 
@@ -25,7 +25,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"crosswalk {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for module in (look, trace, groups, products, runs, undo, setup):
+    for module in (init, kinds, look, trace, groups, products, runs, undo, setup):
         module.add_commands(commands)
     for command in commands.choices.values():
         _add_json(command)

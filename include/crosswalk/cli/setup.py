@@ -1,49 +1,20 @@
-"""Commands for setting up: init, schema, model check, trust, test-alert."""
+"""Commands for setting up: schema, model check, trust, test-alert."""
 
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from crosswalk.cli.connections import add_connection_argument, load
 from crosswalk.cli.show import Output
 from crosswalk.config.checks import check_tenant
-from crosswalk.config.connection import slug
-from crosswalk.config.loader import find_connections_folder, find_tenant_folder, load_tenant
+from crosswalk.config.loader import find_tenant_folder, load_tenant
 from crosswalk.core.errors import ConfigError
 from crosswalk.hooks.credentials import resolve
 
-SKELETON = """\
-kind: sftp
-title: {title}
-conn_id: {conn_id}            # an Airflow connection; secrets live there, never here
-schedule: manual              # or {{every_minutes: 15}}, {{times_per_day: 4}}, {{days_of_week: [mon], at: "07:30"}} ...
-timezone: UTC
-notifications: {{emails: []}}
-goals:
-  - import_profiles: {goal}
-    files:
-      - {{name: {file}, path: {path}}}
-    format: {{separator: "{separator}"}}
-    identifiers:
-      - {{field: {file}.email, property: email}}
-    create_profiles: true
-    mappings:
-      prefix: ""
-      fields: []
-        # - {{field: {file}.city, property: city}}
-"""
-
 
 def add_commands(commands: Any) -> None:
-    """Register init, schema, model, trust, test-alert."""
-    command = commands.add_parser("init", help="write a new connection file to fill in")
-    command.add_argument("name", metavar="NAME")
-    command.add_argument("--conn-id", help="the Airflow connection; default: NAME_sftp")
-    command.add_argument("--path", default="/in/customers.csv", help="the primary file on the server")
-    command.add_argument("--separator", default=",")
-    command.set_defaults(run=_init)
+    """Register schema, model, trust, test-alert."""
     command = commands.add_parser("schema", help="print the JSON Schema of connection files, for editors")
     command.set_defaults(run=_schema)
     model = commands.add_parser("model", help="the tenant model")
@@ -57,29 +28,6 @@ def add_commands(commands: Any) -> None:
     command = commands.add_parser("test-alert", help="send a test mail to the connection's addresses")
     add_connection_argument(command)
     command.set_defaults(run=_test_alert)
-
-
-def _init(options: argparse.Namespace, output: Output) -> int:
-    name = slug(options.name)
-    target = find_connections_folder() / f"{name}.yaml"
-    if target.exists():
-        raise ConfigError(f"{target} exists already.", remedy="Choose another name.", code="file_exists")
-    file = slug(Path(options.path).name.split(".")[0].split("*")[0].strip("_-")) or "customers"
-    separator = {"\t": "\\t", "tab": "\\t"}.get(options.separator, options.separator)
-    text = SKELETON.format(
-        title=options.name.replace("_", " ").capitalize(),
-        conn_id=options.conn_id or f"{name}_sftp",
-        goal=file,
-        file=file,
-        path=options.path,
-        separator=separator,
-    )
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(text, encoding="utf-8")
-    if output.as_json:
-        output.json({"file": str(target)})
-    output.text(f"Wrote {target}. Fill in the identifiers and mappings, then: crosswalk check {name}")
-    return 0
 
 
 def _schema(options: argparse.Namespace, output: Output) -> int:

@@ -45,6 +45,12 @@ def _escape(character: str) -> str:
     return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
 
 
+def fold(text: str) -> str:
+    """A name from outside as an id: letters without accents in lower case, digits, and ``_`` for the rest."""
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
+    return re.sub(r"[^a-z0-9]+", "_", plain).strip("_")[:60]
+
+
 def safe_file_name(text: str) -> str:
     """A local file name for any remote one: readable, within one folder, unique, ending kept.
 

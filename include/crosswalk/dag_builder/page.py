@@ -39,11 +39,11 @@ def document(loaded: LoadedConnection, findings: list[Finding]) -> str:
         part
         for part in (
             "" if connection.enabled else _OFF,
-            _plain(connection.description),
             _table(_facts(loaded)),
             _list("Errors: the next run stops before it reads anything", findings, "error"),
             _list("Warnings", findings, "warning"),
             _table([("Goal", "Direction", "State", "Files"), *goals]),
+            "### About this connection\n\n" + _table(_about(loaded)),
             _HOW_TO,
             "### The file\n\n" + _fenced(loaded.text),
         )
@@ -52,13 +52,22 @@ def document(loaded: LoadedConnection, findings: list[Finding]) -> str:
 
 
 def _facts(loaded: LoadedConnection) -> list[tuple[str, ...]]:
-    """When it runs, on which system, and who answers for it."""
+    """When it runs, and on which system."""
     connection = loaded.model
-    facts: list[tuple[str, ...]] = [
+    return [
         ("Schedule", plan_schedule(connection.schedule, connection.timezone).text),
         ("System", f"{connection.kind}, Airflow connection `{connection.conn_id}`"),
-        ("File", f"`{Path(loaded.path).name}`"),
     ]
+
+
+def _about(loaded: LoadedConnection) -> list[tuple[str, ...]]:
+    """The metadata, apart from what a person needs to run it: what it is for, labels, and who answers for it."""
+    connection = loaded.model
+    facts: list[tuple[str, ...]] = [("File", f"`{Path(loaded.path).name}`")]
+    if connection.description:
+        facts.append(("Description", _plain(connection.description)))
+    if connection.labels:
+        facts.append(("Labels", _plain(", ".join(connection.labels))))
     if connection.owner:
         mail = f" ({connection.owner.email})" if connection.owner.email else ""
         facts.append(("Owner", f"{_plain(connection.owner.name)}{mail}"))

@@ -61,7 +61,7 @@ class Preview:
 
 
 def _chosen(context: RunContext, goal_name: str | None, file_name: str | None) -> tuple[AnyImport, SourceFile]:
-    goal = _goal_with_files(context, goal_name)
+    goal = goal_with_files(context, goal_name)
     blocks = {block.name: block for block in goal.files}
     block = blocks.get(file_name or goal.files[0].name)
     if block is None:
@@ -73,7 +73,7 @@ def _chosen(context: RunContext, goal_name: str | None, file_name: str | None) -
     return goal, block
 
 
-def _goal_with_files(context: RunContext, name: str | None) -> AnyImport:
+def goal_with_files(context: RunContext, name: str | None) -> AnyImport:
     """The import goal of that name; without a name the first one."""
     first = next((goal.name for goal in context.connection.goals if isinstance(goal, ImportGoal)), None)
     return context.import_goal(name or first or context.connection.goals[0].name)
@@ -153,7 +153,7 @@ def read_rows(context: RunContext, goal_name: str | None, target: Path) -> dict[
     Returns:
         ``rows``, ``rejects``, ``to``, ``rejects_to``.
     """
-    goal = _goal_with_files(context, goal_name)
+    goal = goal_with_files(context, goal_name)
     folder = context.goal_folder(goal)
     rejects_to = target.with_name(f"{target.stem}.rejects.csv")
     try:
