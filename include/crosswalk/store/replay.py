@@ -6,6 +6,8 @@ in turn.
 
 from __future__ import annotations
 
+import json
+import re
 from typing import Any
 
 import pyarrow as pa
@@ -28,6 +30,11 @@ _FILE = pa.schema(
 _RUN = pa.schema([("run_id", _TEXT)])
 _OUTCOME = pa.schema(
     [("goal", _TEXT), ("reason", _TEXT), ("file", _TEXT), ("replayed", _INT), ("set_aside_again", _INT)]
+)
+_REJECT = pa.schema(
+    [(name, _TEXT) for name in ("run_id", "connection", "goal", "file")]
+    + [("line", _INT)]
+    + [(name, _TEXT) for name in ("field", "stage", "scope", "reason", "message", "raw", "replayed_by")]
 )
 _BATCH = "batch b JOIN goal g ON g.goal_id = b.goal_id"
 
@@ -94,6 +101,20 @@ class Replaying:
                 for count in ("replayed", "set_aside_again"):
                     line[count] += row[count]
         return list(totals.values())
+
+    def rejects_with(self, text: str, limit: int) -> list[dict[str, Any]]:
+        """What runs set aside whose raw text holds a text."""
+        spellings = [text, json.dumps(text, ensure_ascii=False)[1:-1]]  # a whole row is kept as JSON
+        patterns = ["%" + re.sub(r"([\\%_])", r"\\\1", spelling.lower()) + "%" for spelling in spellings]
+        return self._db.query(
+            "SELECT q.run_id, r.connection, q.goal, coalesce(q.file, ''), coalesce(q.line, 0), coalesce(q.field, ''), "
+            "q.stage, q.scope, q.reason, q.message, q.raw, coalesce(q.replayed_by, '') "
+            "FROM quarantine q JOIN run r ON r.run_id = q.run_id WHERE r.mode <> 'undo' "
+            "AND (lower(q.raw) LIKE $1 ESCAPE '\\' OR lower(q.raw) LIKE $2 ESCAPE '\\') "
+            f"ORDER BY r.started_at DESC, q.run_id, q.file, q.line LIMIT {int(limit)}",
+            (patterns[0], patterns[1]),
+            _REJECT,
+        )
 
     def _mark_replayed(self, run_id: str, goal: str, batch_no: int, replays: str) -> None:
         """Within the transaction of a replay: what it read again of another run's rejects."""
