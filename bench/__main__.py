@@ -11,6 +11,7 @@ MEASUREMENTS: list[tuple[str, list[str], list[str]]] = [
     ("bench.apply_profiles", [], []),
     ("bench.export_profiles", [], ["--profiles", "200000"]),
     ("bench.import_events", [], ["--rows", "500000"]),
+    ("bench.undo", [], ["--rows", "100000"]),
     ("bench.dag_parse", [], []),
     ("bench.scheduler_overhead", [], []),
     ("bench.sftp_transfer", [], ["--megabytes", "100"]),

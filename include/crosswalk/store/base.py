@@ -284,7 +284,7 @@ class Store(ExportStore, ReplayStore, UndoStore, Protocol):
         """The profile that owns a normalised identifier value, with its document; None when nobody does."""
 
     def quarantine(self, run_id: str, limit: int | None = None) -> list[dict[str, Any]]:
-        """What a run set aside, in order of file and line."""
+        """What a run set aside, in order of file and line, and which run replayed it."""
 
     def rejects_with(self, text: str, limit: int) -> list[dict[str, Any]]:
         """What runs set aside whose raw text holds a text, whatever its case; newest run first, with ``raw``."""

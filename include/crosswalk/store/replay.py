@@ -36,7 +36,6 @@ _REJECT = pa.schema(
     + [("line", _INT)]
     + [(name, _TEXT) for name in ("field", "stage", "scope", "reason", "message", "raw", "replayed_by")]
 )
-_BATCH = "batch b JOIN goal g ON g.goal_id = b.goal_id"
 
 
 class Replaying:
@@ -47,10 +46,11 @@ class Replaying:
     def open_files(self, run_id: str, goal_id: int) -> list[OpenFile]:
         """The files that a run read for a goal."""
         found = self._db.query(
-            "SELECT f.path, f.role, f.size, f.modified, f.sha256, coalesce(s.seen_at, 0.0), (SELECT count(*) "
-            "FROM quarantine q WHERE q.run_id = b.run_id AND q.goal = g.goal AND q.file = f.path "
-            f"AND q.replayed_by IS NULL) AS rejects FROM {_BATCH} JOIN batch_file f ON f.batch_no = b.batch_no "
-            "LEFT JOIN source_file s ON s.goal_id = b.goal_id AND s.path = f.path "
+            "SELECT f.path, f.role, f.size, f.modified, f.sha256, coalesce(s.seen_at, 0.0), coalesce(q.rejects, 0) "
+            "FROM batch b JOIN goal g ON g.goal_id = b.goal_id JOIN batch_file f ON f.batch_no = b.batch_no "
+            "LEFT JOIN source_file s ON s.goal_id = b.goal_id AND s.path = f.path LEFT JOIN ("
+            "SELECT goal, file, count(*) AS rejects FROM quarantine WHERE run_id = $1 AND replayed_by IS NULL "
+            "GROUP BY goal, file) q ON q.goal = g.goal AND q.file = f.path "
             "WHERE b.run_id = $1 AND b.goal_id = $2 AND b.undone_by IS NULL ORDER BY f.modified, f.path LIMIT 1000000",
             (run_id, goal_id),
             _FILE,
@@ -124,6 +124,8 @@ class Replaying:
             (run_id, replays, goal, batch_no),
         )
 
-    def _forget_replay(self, run_id: str) -> None:
+    def _forget_replay(self, run_id: str, goal: str) -> None:
         """Within the transaction that undoes a replay: its rejects are open again."""
-        self._db.execute("UPDATE quarantine SET replayed_by = NULL WHERE replayed_by = $1", (run_id,))
+        self._db.execute(
+            "UPDATE quarantine SET replayed_by = NULL WHERE replayed_by = $1 AND goal = $2", (run_id, goal)
+        )
