@@ -221,3 +221,35 @@ def test_purging_forgets_what_events_and_purchases_were(shop: Shop) -> None:
     assert not any(written(shop)[log] for log in ("event_log", "purchase_log", "product_log"))
     with pytest.raises(Exception, match="no longer kept"):
         undo(shop, run_id)
+
+
+def test_a_dropped_event_comes_back_only_while_there_is_room(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    for place in ("event_limits", "undo_logged", "events"):
+        monkeypatch.setattr(f"crosswalk.engine.{place}.MOST_EVENTS", 3)
+
+    def visits(*days: int) -> str:
+        rows = [f"{day},ann@x.org,{DAY.format(day)},,v{day},Gent" for day in days]
+        return orders(shop, *(row.replace(f"{row.split(',')[0]},", ",", 1) for row in rows))
+
+    def left() -> list[str]:
+        return [row[2] for row in dump(shop.store_uri)["events"]]
+
+    visits(1, 2)
+    second = visits(11, 12, 13)
+    visits(21)
+    assert left() == ["v12", "v13", "v21"]
+    result = undo(shop, second)
+    assert left_alone(result) == {}
+    assert left() == ["v1", "v2", "v21"], "v12 and v13 made room for both"
+    third = visits(22, 23)
+    assert left() == ["v21", "v22", "v23"]
+    visits(24)
+    assert left() == ["v22", "v23", "v24"]
+    result = undo(shop, third)
+    assert left() == ["v1", "v2", "v24"]
+    fourth = visits(25, 26)
+    visits(27, 28)
+    assert left() == ["v26", "v27", "v28"]
+    result = undo(shop, fourth)
+    assert left() == ["v2", "v27", "v28"]
+    assert left_alone(result)["event visit", "no_room"] == 1
