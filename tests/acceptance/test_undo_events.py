@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from crosswalk.cli.main import main
 from crosswalk.steps.result import StepResult
 from crosswalk.steps.undo import apply_undo, open_undo, plan_undo
 from tests.acceptance.shop import Shop
@@ -253,3 +254,33 @@ def test_a_dropped_event_comes_back_only_while_there_is_room(shop: Shop, monkeyp
     result = undo(shop, fourth)
     assert left() == ["v2", "v27", "v28"]
     assert left_alone(result)["event visit", "no_room"] == 1
+
+
+EXPORT = """
+  - export_profiles: out
+    segment: all_profiles
+    directory: /out
+    file_name: {segment_and_timestamp: true}
+    columns: [{property: email}]
+"""
+
+
+def test_an_undo_of_a_run_that_exported_says_that_nothing_can_be_taken_back_there(
+    shop: Shop, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CROSSWALK_TENANT", str(shop.root / "tenant"))
+    segments = "segments: {all_profiles: {any: [{property: email, has_value: true}]}}\n"
+    (shop.root / "tenant" / "segments.yaml").write_text(segments)
+    shop.connection(text=CONNECTION.rstrip() + EXPORT)
+    shop.put("orders.csv", ORDERS + f"1,ann@x.org,{DAY.format(1)},10,,\n")
+    both = shop.run(goals=("orders", "out"))
+    assert both["by_goal"]["out"]["state"] == "done", both["by_goal"]["out"]
+    orders(shop, f"2,bo@x.org,{DAY.format(1)},10,,")
+    alone = shop.run(goals=("out",))
+    assert undo(shop, alone["run_id"]).state == "nothing_new"
+    assert main(["undo", alone["run_id"], "--apply"]) == 0
+    assert "1 file(s): what was sent cannot be taken back" in " ".join(capsys.readouterr().out.split())
+    result = undo(shop, both["run_id"])
+    assert (result.state, len(result.summary["warnings"])) == ("done", 1)
+    assert list(totals(shop)) == ["2"]
+    assert len(list((shop.source / "out").iterdir())) == 2
