@@ -12,6 +12,7 @@ MEASUREMENTS: list[tuple[str, list[str], list[str]]] = [
     ("bench.export_profiles", [], ["--profiles", "200000"]),
     ("bench.segment_count", [], ["--profiles", "500000"]),
     ("bench.import_events", [], ["--rows", "500000"]),
+    ("bench.undo", [], ["--rows", "100000"]),
     ("bench.dag_parse", [], []),
     ("bench.scheduler_overhead", [], []),
     ("bench.sftp_transfer", [], ["--megabytes", "100"]),

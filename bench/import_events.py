@@ -140,7 +140,7 @@ def floor(folder: Path, uri: str, lines: int) -> None:
                    NULL::BIGINT AS expires_at,
                    '{{"order_id":' || to_json(id) || ',"affiliation":' || to_json(shop) || ',"total_revenue":"'
                    || replace(total, ',', '.')::DECIMAL(18, 2) || '","quantity":"' || quantity::INTEGER || '"' {nested}
-                   || '}}' AS data
+                   || '}}' AS data, '/events.csv' AS file, NULL::BIGINT AS line
             FROM read_csv('{folder}/events.csv', auto_detect=false, header=true, delim=';', columns={columns})
             JOIN owner ON value = email {joined} ORDER BY profile_id
             """

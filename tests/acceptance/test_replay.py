@@ -241,3 +241,51 @@ def test_a_replay_of_an_unknown_run_or_with_a_filter_is_refused(shop: Shop) -> N
     people(shop, "1,ann@x.org,,Gent,1,a,,")
     failed = shop.run(replay="nowhere")
     assert (failed["state"], failed["by_goal"]["people"]["result"]["error"]["code"]) == ("failed", "unknown_run")
+
+
+def test_linked_files_that_were_renamed_too_are_found_again(shop: Shop) -> None:
+    linked = "[{name: people, path: /in/people*.csv}, {name: cities, path: /in/cities.csv, link: {code: people.city}}]"
+    text = CONNECTION.replace("[{name: people, path: /in/people*.csv}]", linked).replace(
+        "{field: people.city,", "{field: cities.name,"
+    )
+    shop.connection(text=text.replace("row_key", "mark_done: all\n    row_key"))
+    shop.put("cities.csv", "code,name\n9000,Gent\n")
+    run = people(shop, "1,ann@x.org,,9000,1.5,a,,", "2,bo@x.org,,9000,1,a,,")
+    assert sorted(path.name for path in (shop.source / "in").iterdir()) == ["cities.csv.done", "people.csv.done"]
+    model(shop, visits="decimal")
+    again = replay(shop, run)
+    assert (counts(again)["state"], counts(again)["unchanged_rows_skipped"]) == ("done", 1)
+    assert shop.values("ann@x.org") == {"email": ["ann@x.org"], "city": ["Gent"], "visits": ["1.5"], "tags": ["a"]}
+
+
+def test_rejects_of_a_linked_file_come_with_that_file(shop: Shop) -> None:
+    linked = "[{name: people, path: /in/people*.csv}, {name: cities, path: /in/cities.csv, link: {code: people.city}}]"
+    shop.connection(
+        text=CONNECTION.replace("[{name: people, path: /in/people*.csv}]", linked).replace(
+            "{field: people.city,", "{field: cities.name,"
+        )
+    )
+    shop.put("cities.csv", "code,name\n9000,Gent,more\n")
+    run = people(shop, "1,ann@x.org,,9000,1,a,,")
+    assert counts(run)["state"] == "done_with_rejects"
+    again = replay(shop, run)
+    assert again["by_goal"]["people"]["state"] == "nothing_new"
+    assert "only rows of primary files" in again["by_goal"]["people"]["result"]["reason"]
+
+
+def test_a_replay_leaves_goals_without_rejects_and_exports_alone(shop: Shop) -> None:
+    other = (
+        CONNECTION.split("goals:\n", 1)[1]
+        .replace("people", "others")
+        .replace("import_profiles: others", "import_profiles: others", 1)
+    )
+    shop.connection(text=CONNECTION + other)
+    shop.put("others.csv", HEAD + "7,cy@x.org,,Ieper,1,a,,\n")
+    run = people(shop, "1,ann@x.org,,Gent,1.5,a,,")
+    model(shop, visits="decimal")
+    shop.put("others.csv", HEAD + "8,di@x.org,,Ieper,1,a,,\n")
+    again = replay(shop, run)
+    assert {goal: item["state"] for goal, item in again["by_goal"].items() if goal} == {
+        "people": "done", "others": "nothing_new"
+    }  # fmt: skip
+    assert shop.values("di@x.org") is None, "a new file waits for an ordinary run"

@@ -11,6 +11,11 @@ from crosswalk.cli.main import main
 from tests.acceptance.shop import Shop
 from tests.acceptance.test_undo import CONNECTION, others, people, undo
 
+EVENTS = """    events: [{type: order, id: people.id, date: people.paid}]
+    mappings:
+      fields:
+        - {field: people.card"""
+
 
 @pytest.fixture
 def shop(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Shop:
@@ -111,3 +116,48 @@ def test_an_unknown_profile_or_property_is_an_error(shop: Shop) -> None:
     people(shop, "1,ann@x.org,,Gent,,,,")
     assert main(["trace", "email=nobody@x.org"]) == 1
     assert main(["trace", "city=Gent"]) == 2
+
+
+def test_each_event_has_the_line_that_brought_it(shop: Shop, traced: Any) -> None:
+    shop.connection(text=CONNECTION.replace("    mappings:\n      fields:\n        - {field: people.card", EVENTS, 1))
+    people(shop, "1,ann@x.org,,Gent,1,,,", "2,bo@x.org,,Gent,2,,,")
+    shop.put(
+        "people.csv",
+        "id,email,card,city,n,paid,tag,news\n1,ann@x.org,,Gent,1,2026-10-01,,\n3,ann@x.org,,,,2026-10-02,,\n",
+    )
+    shop.run(goals=("people",))
+    document = traced("email=ann@x.org")
+    assert [
+        (line["type"], line["event_id"], line["run_id"], line["file"], line["line"]) for line in document["events"]
+    ] == [
+        ("order", "3", "run-2", "/in/people.csv", 3),
+        ("order", "1", "run-2", "/in/people.csv", 2),
+    ]
+
+
+def absent(capsys: pytest.CaptureFixture[str], identifier: str) -> dict[str, Any]:
+    assert main(["trace", identifier, "--json"]) == 1
+    return dict(json.loads(capsys.readouterr().out))
+
+
+def test_a_value_that_did_not_arrive_is_found_where_it_was_set_aside(
+    shop: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shop.connection(
+        text=CONNECTION.replace("create_profiles: true", "create_profiles: true\n    invalid_values: reject_row")
+    )
+    people(shop, "1,Ann@x.org,k_1,Gent,many,,,", "2,joann@x.org,,Gent,few,,,", "3,,,Gent,1,,,", "few,cells,cy@x.org")
+    document = absent(capsys, "email=ann@X.org")
+    assert [(row["run_id"], row["file"], row["line"], row["reason"]) for row in document["set_aside"]] == [
+        ("run-1", "/in/people.csv", 2, "invalid_number")
+    ]
+    assert "raw" not in document["set_aside"][0]
+    assert "Ann@x.org" not in json.dumps(document)
+    assert [(row["reason"], row["rows"]) for row in document["may_be_counted"]] == [("no_identifier", 1)]
+    assert [row["line"] for row in absent(capsys, "email=cy@x.org")["set_aside"]] == [5]
+    assert [row["line"] for row in absent(capsys, "customer_id=k_1")["set_aside"]] == [2]
+    assert absent(capsys, "customer_id=k%1")["set_aside"] == []
+    assert main(["trace", "email=ann@x.org"]) == 1
+    printed = capsys.readouterr().out
+    assert "set aside" in printed
+    assert "only counted" in printed

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from crosswalk.cli.main import main
 from crosswalk.steps.result import StepResult
 from crosswalk.steps.undo import apply_undo, open_undo, plan_undo
 from tests.acceptance.shop import Shop
@@ -221,3 +222,65 @@ def test_purging_forgets_what_events_and_purchases_were(shop: Shop) -> None:
     assert not any(written(shop)[log] for log in ("event_log", "purchase_log", "product_log"))
     with pytest.raises(Exception, match="no longer kept"):
         undo(shop, run_id)
+
+
+def test_a_dropped_event_comes_back_only_while_there_is_room(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    for place in ("event_limits", "undo_logged", "events"):
+        monkeypatch.setattr(f"crosswalk.engine.{place}.MOST_EVENTS", 3)
+
+    def visits(*days: int) -> str:
+        rows = [f"{day},ann@x.org,{DAY.format(day)},,v{day},Gent" for day in days]
+        return orders(shop, *(row.replace(f"{row.split(',')[0]},", ",", 1) for row in rows))
+
+    def left() -> list[str]:
+        return [row[2] for row in dump(shop.store_uri)["events"]]
+
+    visits(1, 2)
+    second = visits(11, 12, 13)
+    visits(21)
+    assert left() == ["v12", "v13", "v21"]
+    result = undo(shop, second)
+    assert left_alone(result) == {}
+    assert left() == ["v1", "v2", "v21"], "v12 and v13 made room for both"
+    third = visits(22, 23)
+    assert left() == ["v21", "v22", "v23"]
+    visits(24)
+    assert left() == ["v22", "v23", "v24"]
+    result = undo(shop, third)
+    assert left() == ["v1", "v2", "v24"]
+    fourth = visits(25, 26)
+    visits(27, 28)
+    assert left() == ["v26", "v27", "v28"]
+    result = undo(shop, fourth)
+    assert left() == ["v2", "v27", "v28"]
+    assert left_alone(result)["event visit", "no_room"] == 1
+
+
+EXPORT = """
+  - export_profiles: out
+    segment: all_profiles
+    directory: /out
+    file_name: {segment_and_timestamp: true}
+    columns: [{property: email}]
+"""
+
+
+def test_an_undo_of_a_run_that_exported_says_that_nothing_can_be_taken_back_there(
+    shop: Shop, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CROSSWALK_TENANT", str(shop.root / "tenant"))
+    segments = "segments: {all_profiles: {any: [{property: email, has_value: true}]}}\n"
+    (shop.root / "tenant" / "segments.yaml").write_text(segments)
+    shop.connection(text=CONNECTION.rstrip() + EXPORT)
+    shop.put("orders.csv", ORDERS + f"1,ann@x.org,{DAY.format(1)},10,,\n")
+    both = shop.run(goals=("orders", "out"))
+    assert both["by_goal"]["out"]["state"] == "done", both["by_goal"]["out"]
+    orders(shop, f"2,bo@x.org,{DAY.format(1)},10,,")
+    alone = shop.run(goals=("out",))
+    assert undo(shop, alone["run_id"]).state == "nothing_new"
+    assert main(["undo", alone["run_id"], "--apply"]) == 0
+    assert "1 file(s): what was sent cannot be taken back" in " ".join(capsys.readouterr().out.split())
+    result = undo(shop, both["run_id"])
+    assert (result.state, len(result.summary["warnings"])) == ("done", 1)
+    assert list(totals(shop)) == ["2"]
+    assert len(list((shop.source / "out").iterdir())) == 2

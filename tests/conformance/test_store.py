@@ -571,7 +571,7 @@ def test_quarantine_comes_in_order_of_file_and_line_and_a_repeat_replaces_it(sto
         ("/in/a.csv", 9),
         ("/in/a.csv", 10),
     ]
-    assert set(found[0]) == {*QUARANTINE_SCHEMA.names, "goal"}
+    assert set(found[0]) == {*QUARANTINE_SCHEMA.names, "goal", "replayed_by"}
     assert found[3]["goal"] == "returns"
     assert found[5]["raw"] == "ligne n° 10"
     assert len(store.quarantine("run-1", limit=2)) == 2

@@ -128,7 +128,7 @@ def in_child(work: Callable[[], None]) -> int:
     return os.waitstatus_to_exitcode(status)
 
 
-def run_once(shop: Shop, run_id: str, seams: Seams | None = None) -> int:
+def run_once(shop: Shop, run_id: str, seams: Seams | None = None, replay: str | None = None) -> int:
     """One run of the shop's connection in a child, through all steps; ``seams`` may kill it."""
 
     def work() -> None:
@@ -138,7 +138,7 @@ def run_once(shop: Shop, run_id: str, seams: Seams | None = None) -> int:
         crosswalk.connectors.create = lambda kind, details: connector  # type: ignore[assignment]
         if seams is not None:
             seams.install(connector)
-        with open_run(shop.request(run_id=run_id), resolve=shop.resolve) as context:
+        with open_run(shop.request(run_id=run_id, replay=replay), resolve=shop.resolve) as context:
             run_all(context)
 
     return in_child(work)

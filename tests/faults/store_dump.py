@@ -45,7 +45,7 @@ QUERIES = {
         )
     },
     "quarantine": (
-        "SELECT run_id, goal, file, line, field, stage, scope, reason, raw FROM quarantine "
+        "SELECT run_id, goal, file, line, field, stage, scope, reason, raw, replayed_by FROM quarantine "
         "ORDER BY run_id, goal, file, line, field, reason"
     ),
 }

@@ -246,6 +246,18 @@ def identified_profile(identifier: str, tenant: Tenant, opened_store: Store) -> 
         ConfigError: the property is no unique identifier.
         CrosswalkError: no profile has the value.
     """
+    name, profile = find_identified(identifier, tenant, opened_store)
+    if profile is None:
+        raise CrosswalkError(f"No profile has that {name}.", code="no_profile")
+    return profile
+
+
+def find_identified(identifier: str, tenant: Tenant, opened_store: Store) -> tuple[str, dict[str, Any] | None]:
+    """The property that ``PROPERTY=VALUE`` names, and the profile if there is one.
+
+    Raises:
+        ConfigError: the property is no unique identifier.
+    """
     from crosswalk.engine.identifiers import normalize_identifier
 
     name, separator, value = identifier.partition("=")
@@ -257,10 +269,7 @@ def identified_profile(identifier: str, tenant: Tenant, opened_store: Store) -> 
             remedy=f"Use PROPERTY=VALUE with one of: {known or 'none is declared'}.",
             code="unknown_identifier",
         )
-    profile = opened_store.find_profile(name, normalize_identifier(definition, value))
-    if profile is None:
-        raise CrosswalkError(f"No profile has that {name}.", code="no_profile")
-    return profile
+    return name, opened_store.find_profile(name, normalize_identifier(definition, value))
 
 
 def _profile(options: argparse.Namespace, output: Output) -> int:

@@ -199,14 +199,16 @@ def _rejects(options: argparse.Namespace, output: Output) -> int:
             "scope": row["scope"],
             "message": row["message"],
             "raw": row["raw"],
+            "replayed_by": row["replayed_by"],
         }
         for row in rows
     ]
     if output.as_json:
         output.json(listed)
         return 0
-    columns = ["file", "line", "column", "reason", "stage", "what it says", *(["raw"] if options.show_raw else [])]
-    keys = ["file", "line", "column", "reason", "stage", "message", *(["raw"] if options.show_raw else [])]
+    more = ["raw"] * options.show_raw + ["replayed_by"] * any(row["replayed_by"] for row in listed)
+    columns = ["file", "line", "column", "reason", "stage", "what it says", *(key.replace("_", " ") for key in more)]
+    keys = ["file", "line", "column", "reason", "stage", "message", *more]
     first = "The first " if options.limit is not None and len(listed) == options.limit else ""
     heading = f"{first}{len(listed):,} rejects of run {options.run_id}"
     output.table(heading, columns, [[row[key] for key in keys] for row in listed])

@@ -136,4 +136,4 @@ def _why_nothing(context: RunContext, run_id: str, goal_id: int, wanted: list[Op
     done = context.store.replays(run_id, goal_id)
     if done:
         return f"The rejects of run {run_id} were replayed by {', '.join(done)}; what was set aside again is there."
-    return f"Run {run_id} set aside nothing that it could read again: only rejects of files that it applied can be."
+    return f"Run {run_id} set aside nothing that can be read again: only rows of primary files that it applied can."

@@ -1,8 +1,20 @@
-"""Where a profile's values come from: its change log, read from the first entry to the last."""
+"""Where a profile's values come from: its change log, read from the first entry to the last.
+
+Of a value that no profile has: where runs set it aside, as far as their rejects are kept.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from crosswalk.store.base import Store
+
+MOST_REJECTS, RECENT_RUNS = 1_000, 200
+# A hit within a longer address or number is another value.
+_BEFORE, _AFTER = r"(?<![\w@.+-])", r"(?![\w@+-]|\.\w)"
 
 
 def trace_profile(profile: dict[str, Any], log: list[dict[str, Any]]) -> dict[str, Any]:
@@ -64,3 +76,30 @@ def _line(entry: dict[str, Any], property_id: str, change: dict[str, Any]) -> di
 def _source(property_id: str, value: str, line: dict[str, Any]) -> dict[str, Any]:
     keys = ("run_id", "connection", "goal", "at", "file", "line")
     return {"property": property_id, "value": value, **{key: line.get(key) for key in keys}}
+
+
+def trace_absent(store: Store, value: str) -> dict[str, Any]:
+    """Why a value may not have arrived.
+
+    Args:
+        store: the profile store.
+        value: the identifier, as a person wrote it.
+
+    Returns:
+        ``profile_id`` (None); ``set_aside``: rejects whose raw text holds the value, newest first, without that text;
+        ``may_be_counted``: recent runs that excluded rows. Those are only counted, so they may hold it.
+    """
+    text = value.strip()
+    spellings = {text, json.dumps(text, ensure_ascii=False)[1:-1]}
+    whole = re.compile(f"{_BEFORE}({'|'.join(map(re.escape, sorted(spellings)))}){_AFTER}", re.IGNORECASE)
+    candidates = store.rejects_with(text, MOST_REJECTS) if text else []
+    found = [{key: row[key] or None for key in row} for row in candidates if whole.search(row.pop("raw"))]
+    counted = []
+    for run in store.runs(limit=RECENT_RUNS):
+        for goal in run["goals"]:
+            counts = goal["result"].get("counts") or {}
+            if run["mode"] == "apply" and "rows_read" in counts:  # an import
+                place = {"run_id": run["run_id"], "connection": run["connection"], "goal": goal["goal"]}
+                excluded = {**(counts.get("excluded") or {}), "filtered": counts.get("filtered") or 0}
+                counted += [{**place, "reason": reason, "rows": rows} for reason, rows in excluded.items() if rows]
+    return {"profile_id": None, "set_aside": found, "may_be_counted": counted}

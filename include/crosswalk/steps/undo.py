@@ -296,7 +296,7 @@ def _set_aside(session: Session, task: UndoTask, batches: list[AppliedBatch]) ->
 
 def _commit(context: UndoContext, lease: Lease) -> Applied | Moved:
     plan, folder = read_json(context.manifest), context.folder / "plan"
-    with open_session(context.folder / "tmp", memory_mb=256) as session:
+    with open_session(context.folder / "tmp", threads=1) as session:  # a group of rows per thread may be large
 
         def reader(part: str) -> Callable[[], pa.RecordBatchReader]:
             query = f"SELECT * FROM read_parquet({literal(folder / f'{part}.parquet')})"

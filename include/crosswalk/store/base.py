@@ -286,6 +286,9 @@ class Store(ExportStore, ReplayStore, UndoStore, GroupStore, Protocol):
     def profile_events(self, profile_id: str, limit: int = 20) -> list[dict[str, Any]]:
         """A profile's events, latest first: type, id, date and data."""
 
+    def event_sources(self, profile_id: str) -> list[dict[str, Any]]:
+        """Where a profile's events come from, latest first: type, id, date, and run, goal, file and line."""
+
     def products(self, by: Literal["count", "recent"] = "count", limit: int = 20) -> list[dict[str, Any]]:
         """Products bought most often (``count``) or most recently (``recent``), with count and last-bought time."""
 
@@ -294,7 +297,10 @@ class Store(ExportStore, ReplayStore, UndoStore, GroupStore, Protocol):
         """The profile that owns a normalised identifier value, with its document; None when nobody does."""
 
     def quarantine(self, run_id: str, limit: int | None = None) -> list[dict[str, Any]]:
-        """What a run set aside, in order of file and line."""
+        """What a run set aside, in order of file and line, and which run replayed it."""
+
+    def rejects_with(self, text: str, limit: int) -> list[dict[str, Any]]:
+        """What runs set aside whose raw text holds a text, whatever its case; newest run first, with ``raw``."""
 
     def save_quarantine(self, run_id: str, goal: str, rows: pa.RecordBatchReader) -> None:
         """Replace what a run's goal set aside, for runs that apply nothing (plan, failed)."""

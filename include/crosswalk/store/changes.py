@@ -90,6 +90,7 @@ _WRITER = pa.schema([("run_id", pa.string())])
 _QUARANTINE = pa.schema(
     [("goal", pa.string())]
     + [(name, pa.int64() if kind == "int" else pa.string()) for name, kind in QUARANTINE_COLUMNS.items()]
+    + [("replayed_by", pa.string())]
 )
 
 

@@ -47,6 +47,12 @@ REMOVE_EVENT = RowStatement(
 )
 DELETE_EXPIRED = "DELETE FROM event WHERE expires_at <= {now}"
 _EVENT = pa.schema([("type", pa.string()), ("event_id", pa.string()), ("date", pa.int64()), ("data", pa.string())])
+_SOURCE = pa.schema(
+    [(name, pa.string()) for name in ("type", "event_id")]
+    + [("date", pa.int64())]
+    + [(name, pa.string()) for name in ("run_id", "connection", "goal")]
+    + [("at", pa.int64()), ("file", pa.string()), ("line", pa.int64())]
+)
 
 
 class Events:
@@ -98,6 +104,27 @@ class Events:
             _EVENT,
         )
         return [{**row, "date": iso(row["date"]), "data": json.loads(row["data"])} for row in found]
+
+    def event_sources(self, profile_id: str) -> list[dict[str, Any]]:
+        """Where a profile's living events come from, latest first."""
+        found = self._db.query(
+            "SELECT e.type, e.event_id, e.date, b.run_id, b.connection, g.goal, b.applied_at, coalesce(e.file, ''), "
+            "coalesce(e.line, 0) FROM event e JOIN batch b ON b.batch_no = e.batch_no "
+            "JOIN goal g ON g.goal_id = b.goal_id WHERE e.profile_id = $1 "
+            "AND (e.expires_at IS NULL OR e.expires_at > {now}) ORDER BY e.date DESC, e.type, e.event_id LIMIT 1000",
+            (profile_id,),
+            _SOURCE,
+        )
+        return [
+            {
+                **row,
+                "date": iso(row["date"]),
+                "at": iso(row["at"]),
+                "file": row["file"] or None,
+                "line": row["line"] or None,
+            }
+            for row in found
+        ]
 
     def _write_events(self, batch: Batch, number: int) -> int:
         """Add, replace and remove the batch's events; returns how many are not what *map* read."""

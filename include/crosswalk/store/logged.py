@@ -38,7 +38,7 @@ class LoggedTable:
     values: Mapping[str, str]
     logs_where: str = "true"
     asked: Mapping[str, str] | None = None
-    is_over: str = "1 = 0"
+    is_over: str = ""
 
     # -- statements over rows -------------------------------------------------------------------------------------
     @property
@@ -128,7 +128,7 @@ class LoggedTable:
         key = ", ".join(self.key)
         columns = [f"l.{name}" for name in self.key]
         columns += ["l.batch_no", "l.written_by", "coalesce(t.batch_no, 0)"]
-        columns.append(f"CAST(CASE WHEN {self.is_over} THEN 1 ELSE 0 END AS BIGINT)")
+        columns.append(f"CAST(CASE WHEN {self.is_over or '1 = 0'} THEN 1 ELSE 0 END AS BIGINT)")
         columns += [
             f"CAST(l.{name} AS TEXT)" if kind in ("json", "text") else f"l.{name}" for name, kind in self.values.items()
         ]
@@ -139,9 +139,10 @@ class LoggedTable:
             self.history_schema,
         )
 
-    def purge(self, condition: str = "1 = 0") -> str:
-        """The statement that forgets entries of the log, ``l``: those of the condition and those past their time."""
-        return f"DELETE FROM {self.name}_log AS l WHERE {condition} OR {self.is_over}"
+    def purge(self, *conditions: str) -> str:
+        """The statement that forgets entries of the log, ``l``: those of any condition and those past their time."""
+        chosen = [*conditions, *([self.is_over] if self.is_over else [])]
+        return f"DELETE FROM {self.name}_log AS l WHERE {' OR '.join(chosen)}"
 
     # -- within the transaction of an undo ------------------------------------------------------------------------
     def pass_over(self, db: Backend, number: int) -> None:

@@ -6,6 +6,8 @@ in turn.
 
 from __future__ import annotations
 
+import json
+import re
 from typing import Any
 
 import pyarrow as pa
@@ -29,7 +31,11 @@ _RUN = pa.schema([("run_id", _TEXT)])
 _OUTCOME = pa.schema(
     [("goal", _TEXT), ("reason", _TEXT), ("file", _TEXT), ("replayed", _INT), ("set_aside_again", _INT)]
 )
-_BATCH = "batch b JOIN goal g ON g.goal_id = b.goal_id"
+_REJECT = pa.schema(
+    [(name, _TEXT) for name in ("run_id", "connection", "goal", "file")]
+    + [("line", _INT)]
+    + [(name, _TEXT) for name in ("field", "stage", "scope", "reason", "message", "raw", "replayed_by")]
+)
 
 
 class Replaying:
@@ -40,10 +46,11 @@ class Replaying:
     def open_files(self, run_id: str, goal_id: int) -> list[OpenFile]:
         """The files that a run read for a goal."""
         found = self._db.query(
-            "SELECT f.path, f.role, f.size, f.modified, f.sha256, coalesce(s.seen_at, 0.0), (SELECT count(*) "
-            "FROM quarantine q WHERE q.run_id = b.run_id AND q.goal = g.goal AND q.file = f.path "
-            f"AND q.replayed_by IS NULL) AS rejects FROM {_BATCH} JOIN batch_file f ON f.batch_no = b.batch_no "
-            "LEFT JOIN source_file s ON s.goal_id = b.goal_id AND s.path = f.path "
+            "SELECT f.path, f.role, f.size, f.modified, f.sha256, coalesce(s.seen_at, 0.0), coalesce(q.rejects, 0) "
+            "FROM batch b JOIN goal g ON g.goal_id = b.goal_id JOIN batch_file f ON f.batch_no = b.batch_no "
+            "LEFT JOIN source_file s ON s.goal_id = b.goal_id AND s.path = f.path LEFT JOIN ("
+            "SELECT goal, file, count(*) AS rejects FROM quarantine WHERE run_id = $1 AND replayed_by IS NULL "
+            "GROUP BY goal, file) q ON q.goal = g.goal AND q.file = f.path "
             "WHERE b.run_id = $1 AND b.goal_id = $2 AND b.undone_by IS NULL ORDER BY f.modified, f.path LIMIT 1000000",
             (run_id, goal_id),
             _FILE,
@@ -95,6 +102,20 @@ class Replaying:
                     line[count] += row[count]
         return list(totals.values())
 
+    def rejects_with(self, text: str, limit: int) -> list[dict[str, Any]]:
+        """What runs set aside whose raw text holds a text."""
+        spellings = [text, json.dumps(text, ensure_ascii=False)[1:-1]]  # a whole row is kept as JSON
+        patterns = ["%" + re.sub(r"([\\%_])", r"\\\1", spelling.lower()) + "%" for spelling in spellings]
+        return self._db.query(
+            "SELECT q.run_id, r.connection, q.goal, coalesce(q.file, ''), coalesce(q.line, 0), coalesce(q.field, ''), "
+            "q.stage, q.scope, q.reason, q.message, q.raw, coalesce(q.replayed_by, '') "
+            "FROM quarantine q JOIN run r ON r.run_id = q.run_id WHERE r.mode <> 'undo' "
+            "AND (lower(q.raw) LIKE $1 ESCAPE '\\' OR lower(q.raw) LIKE $2 ESCAPE '\\') "
+            f"ORDER BY r.started_at DESC, q.run_id, q.file, q.line LIMIT {int(limit)}",
+            (patterns[0], patterns[1]),
+            _REJECT,
+        )
+
     def _mark_replayed(self, run_id: str, goal: str, batch_no: int, replays: str) -> None:
         """Within the transaction of a replay: what it read again of another run's rejects."""
         self._db.execute(
@@ -103,6 +124,8 @@ class Replaying:
             (run_id, replays, goal, batch_no),
         )
 
-    def _forget_replay(self, run_id: str) -> None:
+    def _forget_replay(self, run_id: str, goal: str) -> None:
         """Within the transaction that undoes a replay: its rejects are open again."""
-        self._db.execute("UPDATE quarantine SET replayed_by = NULL WHERE replayed_by = $1", (run_id,))
+        self._db.execute(
+            "UPDATE quarantine SET replayed_by = NULL WHERE replayed_by = $1 AND goal = $2", (run_id, goal)
+        )

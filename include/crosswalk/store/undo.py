@@ -180,7 +180,7 @@ class Undoing(UndoingLogged, Changes):
             self._mark_files(undo, batch)
             self._write_goal_run(undo.run_id, batch.goal, "done", {"counts": undo.counts[batch.goal]})
             self._note_undone(undo, batch)
-        self._forget_replay(undo.undone_run_id)
+            self._forget_replay(undo.undone_run_id, batch.goal)
         self._refuse_orphans(sorted(number for number, _ in made.values()))
         self._write_answers(undo, made)
         for goal in dict.fromkeys(batch.goal for batch in undo.batches):

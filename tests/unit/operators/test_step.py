@@ -86,11 +86,13 @@ def test_the_request_carries_the_params_of_the_run(fake_steps: Steps, context: d
         "since": "2026-01-01",
         "until": "2026-02-01",
         "limit": 10,
+        "replay": "run-1",
     }
     make(JoinFilesOperator, goal="orders").execute(context)
     request = fake_steps.requests[0]
     assert (request.mode, request.goals, request.full) == ("plan", ("orders",), True)
     assert (request.since, request.until, request.limit) == ("2026-01-01", "2026-02-01", 10)
+    assert request.replay == "run-1"
     assert request.connection_file == "/x/shop.yaml"
     assert request.tenant_folder == "/x/tenant"
     assert request.trigger == "manual"
