@@ -7,12 +7,15 @@ from typing import Any
 
 import pytest
 
+from crosswalk.cli.main import main
 from crosswalk.core.staging import read_json
 from crosswalk.steps import RunContext, record_outcome
+from crosswalk.steps.apply import apply_kept
 from crosswalk.steps.approve import answer
 from crosswalk.steps.context import open_run
 from crosswalk.steps.pipeline import run_all
 from tests.acceptance.shop import Shop
+from tests.faults.store_dump import held_leases
 
 GOAL = """
 identifiers: [{field: people.email, property: email}]
@@ -141,6 +144,48 @@ def test_an_export_is_sent_only_when_somebody_agrees(asking: Shop) -> None:
     sent = asking.run(goals=("out",), approved_by="ann")["by_goal"]["out"]
     assert (sent["state"], sent["result"]["approved_by"]) == ("done", "ann")
     assert (asking.source / "out" / "people.csv").read_text().split() == ["email", "ann@example.org", "bob@example.org"]
+
+
+@pytest.fixture
+def commands(asking: Shop, monkeypatch: pytest.MonkeyPatch) -> Shop:
+    """The shop as the command line finds it."""
+    monkeypatch.setenv("CROSSWALK_CONNECTIONS", str(asking.root / "connections"))
+    monkeypatch.setenv("CROSSWALK_TENANT", str(asking.root / "tenant"))
+    monkeypatch.setenv("AIRFLOW_CONN_SHOP_SFTP", '{"conn_type": "sftp", "host": "localhost"}')
+    return asking
+
+
+def test_a_kept_plan_outlives_a_try_that_found_the_connection_busy(commands: Shop) -> None:
+    commands.run(run_id="asks")
+    store = commands.store()
+    store.take_lease("shop", "another", 60)
+    assert main(["apply", "asks"]) == 5
+    store.release_lease("shop", "another")
+    store.close()
+    assert main(["apply", "asks"]) == 0
+    assert commands.values("ann@example.org") is not None
+    assert main(["apply", "asks"]) == 2
+
+
+def test_a_kept_plan_whose_writing_was_cut_off_is_finished_by_the_same_command(commands: Shop) -> None:
+    commands.run(run_id="asks")
+    with open_run(commands.request(run_id="asks"), resolve=commands.resolve) as context:
+        record_outcome(context, "apply", "people", apply_kept)
+    assert main(["apply", "asks"]) == 0
+    store = commands.store()
+    assert store.run("asks")["state"] == "done"
+    assert held_leases(commands.store_uri) == 0
+    store.close()
+    assert not list((commands.root / "staging").rglob("plan.json"))
+
+
+def test_what_a_run_did_not_write_is_named(commands: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    path = commands.connection(GOAL, head="guards: {max_created: 1}")
+    path.write_text(path.read_text() + EXPORT.lstrip("\n"))
+    assert main(["run", "shop", "--goal", "people", "--run-id", "one"]) == 4
+    assert "Nothing was written. To write exactly this plan: crosswalk apply one" in capsys.readouterr().out
+    assert main(["run", "shop", "--run-id", "both"]) == 4
+    assert "Nothing of people was written. To write exactly this plan: crosswalk apply both" in capsys.readouterr().out
 
 
 def test_a_plan_run_asks_nobody(asking: Shop) -> None:
