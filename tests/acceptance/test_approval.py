@@ -9,7 +9,7 @@ import pytest
 
 from crosswalk.cli.main import main
 from crosswalk.core.staging import read_json
-from crosswalk.steps import RunContext, record_outcome
+from crosswalk.steps import STEPS, RunContext, StepResult, record_outcome
 from crosswalk.steps.apply import apply_kept
 from crosswalk.steps.approve import answer
 from crosswalk.steps.context import open_run
@@ -57,8 +57,6 @@ def go_on(shop: Shop, run_id: str, *, by: str | None, agrees: bool) -> dict[str,
 
 
 def rest(context: RunContext) -> None:
-    from crosswalk.steps import STEPS
-
     if STEPS["apply"](context, "people").state is None:
         STEPS["finish"](context, "people")
     STEPS["report"](context, None)
@@ -144,6 +142,28 @@ def test_an_export_is_sent_only_when_somebody_agrees(asking: Shop) -> None:
     sent = asking.run(goals=("out",), approved_by="ann")["by_goal"]["out"]
     assert (sent["state"], sent["result"]["approved_by"]) == ("done", "ann")
     assert (asking.source / "out" / "people.csv").read_text().split() == ["email", "ann@example.org", "bob@example.org"]
+
+
+def test_a_question_is_not_asked_again_when_nothing_is_left_to_send(asking: Shop) -> None:
+    consent = 'consent: [{field: people.news, objective: newsletter, granted: ["yes"], refused: ["no"]}]'
+    export = EXPORT.lstrip("\n").replace("{custom: people.csv}", "{segment_and_timestamp: true}")
+    path = asking.connection(f"{GOAL}{consent}\n", head="objectives: [newsletter]")
+    silent = path.read_text() + export
+    asks = silent.replace("objectives:", "approve: true\nobjectives:", 1)
+    path.write_text(silent)
+    asking.put("people.csv", "email,city,news\nann@example.org,Gent,yes\n")
+    asking.run(goals=("people",))
+    path.write_text(asks)
+    assert asking.run(goals=("out",), run_id="asks")["state"] == "held"
+    path.write_text(silent)
+    asking.put("people.csv", "email,city,news\nann@example.org,Gent,no\n")
+    asking.run(goals=("people",))
+    path.write_text(asks)
+    with open_run(asking.request(run_id="asks", goals=("out",)), resolve=asking.resolve) as context:
+        record_outcome(context, "approve", "out", lambda run, goal: answer(run, goal, by="ann", agrees=True))
+        assert STEPS["export"](context, "out").state == "nothing_new"
+        assert STEPS["approve"](context, "out") == StepResult()
+    assert not list((asking.source / "out").glob("*"))
 
 
 @pytest.fixture
