@@ -300,6 +300,8 @@ def _recorded(context: UndoContext, work: Callable[[], StepResult]) -> StepResul
     try:
         result = work()
     except Exception as error:
+        if not _batches(context):  # the same undo, called twice at once: the other call wrote it and cleaned up
+            return _after_kill(context) or _nothing(context)
         known = error if isinstance(error, CrosswalkError) else as_known_error(error, "undo")
         state = "busy" if isinstance(known, LeaseTakenError) else "failed"
         _finish(context, state, started, {"error": as_error(known.at(connection=context.name))})
