@@ -208,6 +208,19 @@ def test_what_a_run_did_not_write_is_named(commands: Shop, capsys: pytest.Captur
     assert "Nothing of people was written. To write exactly this plan: crosswalk apply both" in capsys.readouterr().out
 
 
+def test_a_run_says_why_no_goal_began_who_approved_and_who_undid_it(
+    commands: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", "shop", "--goal", "nope"]) == 2
+    assert 'Error [unknown_goal]: Connection "shop": There is no goal "nope".' in capsys.readouterr().out
+    commands.run(run_id="asks", approved_by="ann")
+    assert main(["undo", "asks", "--apply"]) == 0
+    assert main(["runs", "asks"]) == 0
+    shown = capsys.readouterr().out
+    assert "Approved by: ann" in shown
+    assert "Undone by: undo-asks" in shown
+
+
 def test_a_plan_run_asks_nobody(asking: Shop) -> None:
     planned = people(asking.run(mode="plan"))
     assert planned["state"] in ("planned", "held")

@@ -392,6 +392,15 @@ def test_an_undo_waits_for_nobody_and_leaves_no_lease(shop: Shop) -> None:
     store.close()
 
 
+def test_a_goal_that_is_named_twice_is_the_same_undo(shop: Shop) -> None:
+    run_id = people(shop, "1,ann@x.org,,Gent,2,,,")
+    undo(shop, run_id, write=False, goals=("people",))
+    assert undo(shop, run_id, goals=("people", "people")).state == "done"
+    store = shop.store()
+    assert store.run(f"undo-{run_id}-people")["state"] == "done"
+    store.close()
+
+
 def test_an_undo_that_is_called_twice_at_once_is_done_once(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     run_id = people(shop, "1,ann@x.org,,Gent,2,,,")
     commit = undo_steps._commit

@@ -58,7 +58,7 @@ class UndoContext:
     @property
     def run_id(self) -> str:
         """The undo's own id: always the same for the same run and goals."""
-        return "-".join(["undo", self.undone["run_id"], *sorted(self.goals)])
+        return "-".join(["undo", self.undone["run_id"], *self.goals])
 
     @property
     def folder(self) -> Path:
@@ -110,7 +110,7 @@ def open_undo(
                 code="unknown_goal",
             )
         folder = Path(tenant_folder) if tenant_folder else find_tenant_folder()
-        yield UndoContext(run, tuple(goals), store, folder, progress)
+        yield UndoContext(run, tuple(sorted(set(goals))), store, folder, progress)
     finally:
         store.close()
 
