@@ -11,6 +11,7 @@ from crosswalk.cli.connections import (
     add_connection_argument,
     connection_file,
     opened,
+    row_count,
     run_document,
     store,
     timings,
@@ -39,18 +40,18 @@ def add_commands(commands: Any) -> None:
         else:
             command.add_argument("--since", help="only files modified at or after this date")
             command.add_argument("--until", help="only files modified before this date")
-            command.add_argument("--limit", type=int, help="only the first N rows")
+            command.add_argument("--limit", type=row_count, help="only the first N rows")
         command.set_defaults(run=_run, mode="apply" if name == "run" else "plan", since=None, until=None, limit=None)
     command = commands.add_parser("apply", help="write a kept plan to the store exactly as it was shown")
     command.add_argument("run_id", metavar="RUN")
     command.set_defaults(run=_apply)
     command = commands.add_parser("runs", help="list runs, or show one")
     command.add_argument("name", metavar="CONNECTION|RUN", nargs="?")
-    command.add_argument("--limit", type=int, default=20)
+    command.add_argument("--limit", type=row_count, default=20)
     command.set_defaults(run=_runs)
     command = commands.add_parser("rejects", help="what a run set aside, with file, line, column and reason")
     command.add_argument("run_id", metavar="RUN")
-    command.add_argument("--limit", type=int, help="at most this many")
+    command.add_argument("--limit", type=row_count, help="at most this many")
     command.add_argument("--show-raw", action="store_true", help="show the raw text too (it may hold personal values)")
     command.set_defaults(run=_rejects)
 
