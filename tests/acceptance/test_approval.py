@@ -7,12 +7,15 @@ from typing import Any
 
 import pytest
 
+from crosswalk.cli.main import main
 from crosswalk.core.staging import read_json
-from crosswalk.steps import RunContext, record_outcome
+from crosswalk.steps import STEPS, RunContext, StepResult, record_outcome
+from crosswalk.steps.apply import apply_kept
 from crosswalk.steps.approve import answer
 from crosswalk.steps.context import open_run
 from crosswalk.steps.pipeline import run_all
 from tests.acceptance.shop import Shop
+from tests.faults.store_dump import held_leases
 
 GOAL = """
 identifiers: [{field: people.email, property: email}]
@@ -54,8 +57,6 @@ def go_on(shop: Shop, run_id: str, *, by: str | None, agrees: bool) -> dict[str,
 
 
 def rest(context: RunContext) -> None:
-    from crosswalk.steps import STEPS
-
     if STEPS["apply"](context, "people").state is None:
         STEPS["finish"](context, "people")
     STEPS["report"](context, None)
@@ -141,6 +142,83 @@ def test_an_export_is_sent_only_when_somebody_agrees(asking: Shop) -> None:
     sent = asking.run(goals=("out",), approved_by="ann")["by_goal"]["out"]
     assert (sent["state"], sent["result"]["approved_by"]) == ("done", "ann")
     assert (asking.source / "out" / "people.csv").read_text().split() == ["email", "ann@example.org", "bob@example.org"]
+
+
+def test_a_question_is_not_asked_again_when_nothing_is_left_to_send(asking: Shop) -> None:
+    consent = 'consent: [{field: people.news, objective: newsletter, granted: ["yes"], refused: ["no"]}]'
+    export = EXPORT.lstrip("\n").replace("{custom: people.csv}", "{segment_and_timestamp: true}")
+    path = asking.connection(f"{GOAL}{consent}\n", head="objectives: [newsletter]")
+    silent = path.read_text() + export
+    asks = silent.replace("objectives:", "approve: true\nobjectives:", 1)
+    path.write_text(silent)
+    asking.put("people.csv", "email,city,news\nann@example.org,Gent,yes\n")
+    asking.run(goals=("people",))
+    path.write_text(asks)
+    assert asking.run(goals=("out",), run_id="asks")["state"] == "held"
+    path.write_text(silent)
+    asking.put("people.csv", "email,city,news\nann@example.org,Gent,no\n")
+    asking.run(goals=("people",))
+    path.write_text(asks)
+    with open_run(asking.request(run_id="asks", goals=("out",)), resolve=asking.resolve) as context:
+        record_outcome(context, "approve", "out", lambda run, goal: answer(run, goal, by="ann", agrees=True))
+        assert STEPS["export"](context, "out").state == "nothing_new"
+        assert STEPS["approve"](context, "out") == StepResult()
+    assert not list((asking.source / "out").glob("*"))
+
+
+@pytest.fixture
+def commands(asking: Shop, monkeypatch: pytest.MonkeyPatch) -> Shop:
+    """The shop as the command line finds it."""
+    monkeypatch.setenv("CROSSWALK_CONNECTIONS", str(asking.root / "connections"))
+    monkeypatch.setenv("CROSSWALK_TENANT", str(asking.root / "tenant"))
+    monkeypatch.setenv("AIRFLOW_CONN_SHOP_SFTP", '{"conn_type": "sftp", "host": "localhost"}')
+    return asking
+
+
+def test_a_kept_plan_outlives_a_try_that_found_the_connection_busy(commands: Shop) -> None:
+    commands.run(run_id="asks")
+    store = commands.store()
+    store.take_lease("shop", "another", 60)
+    assert main(["apply", "asks"]) == 5
+    store.release_lease("shop", "another")
+    store.close()
+    assert main(["apply", "asks"]) == 0
+    assert commands.values("ann@example.org") is not None
+    assert main(["apply", "asks"]) == 2
+
+
+def test_a_kept_plan_whose_writing_was_cut_off_is_finished_by_the_same_command(commands: Shop) -> None:
+    commands.run(run_id="asks")
+    with open_run(commands.request(run_id="asks"), resolve=commands.resolve) as context:
+        record_outcome(context, "apply", "people", apply_kept)
+    assert main(["apply", "asks"]) == 0
+    store = commands.store()
+    assert store.run("asks")["state"] == "done"
+    assert held_leases(commands.store_uri) == 0
+    store.close()
+    assert not list((commands.root / "staging").rglob("plan.json"))
+
+
+def test_what_a_run_did_not_write_is_named(commands: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    path = commands.connection(GOAL, head="guards: {max_created: 1}")
+    path.write_text(path.read_text() + EXPORT.lstrip("\n"))
+    assert main(["run", "shop", "--goal", "people", "--run-id", "one"]) == 4
+    assert "Nothing was written. To write exactly this plan: crosswalk apply one" in capsys.readouterr().out
+    assert main(["run", "shop", "--run-id", "both"]) == 4
+    assert "Nothing of people was written. To write exactly this plan: crosswalk apply both" in capsys.readouterr().out
+
+
+def test_a_run_says_why_no_goal_began_who_approved_and_who_undid_it(
+    commands: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", "shop", "--goal", "nope"]) == 2
+    assert 'Error [unknown_goal]: Connection "shop": There is no goal "nope".' in capsys.readouterr().out
+    commands.run(run_id="asks", approved_by="ann")
+    assert main(["undo", "asks", "--apply"]) == 0
+    assert main(["runs", "asks"]) == 0
+    shown = capsys.readouterr().out
+    assert "Approved by: ann" in shown
+    assert "Undone by: undo-asks" in shown
 
 
 def test_a_plan_run_asks_nobody(asking: Shop) -> None:

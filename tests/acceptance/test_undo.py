@@ -11,8 +11,10 @@ import pytest
 
 from crosswalk.cli.main import main
 from crosswalk.core.errors import ConfigError, FatalError, LeaseTakenError
+from crosswalk.steps import undo as undo_steps
 from crosswalk.steps.result import StepResult
 from crosswalk.steps.undo import apply_undo, open_undo, plan_undo
+from crosswalk.store.base import Applied, Lease, Moved
 from tests.acceptance.shop import Shop
 from tests.faults.store_dump import dump, held_leases
 from tests.simulators.postgres import PostgresServer
@@ -388,6 +390,32 @@ def test_an_undo_waits_for_nobody_and_leaves_no_lease(shop: Shop) -> None:
     assert undo(shop, run_id).state == "done"
     assert held_leases(shop.store_uri) == 0
     store.close()
+
+
+def test_a_goal_that_is_named_twice_is_the_same_undo(shop: Shop) -> None:
+    run_id = people(shop, "1,ann@x.org,,Gent,2,,,")
+    undo(shop, run_id, write=False, goals=("people",))
+    assert undo(shop, run_id, goals=("people", "people")).state == "done"
+    store = shop.store()
+    assert store.run(f"undo-{run_id}-people")["state"] == "done"
+    store.close()
+
+
+def test_an_undo_that_is_called_twice_at_once_is_done_once(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_id = people(shop, "1,ann@x.org,,Gent,2,,,")
+    commit = undo_steps._commit
+
+    def late(context: undo_steps.UndoContext, lease: Lease) -> Applied | Moved:
+        monkeypatch.setattr(undo_steps, "_commit", commit)
+        assert undo(shop, run_id).state == "done"
+        return commit(context, lease)
+
+    monkeypatch.setattr(undo_steps, "_commit", late)
+    assert undo(shop, run_id).state == "nothing_new"
+    store = shop.store()
+    assert store.run(f"undo-{run_id}")["state"] == "done"
+    store.close()
+    assert held_leases(shop.store_uri) == 0
 
 
 def test_a_run_whose_log_was_purged_is_refused(shop: Shop) -> None:

@@ -29,6 +29,13 @@ from crosswalk.store import open_store
 from crosswalk.store.base import Store
 
 
+def row_count(text: str) -> int:
+    """The value of a ``--limit``: the stores do not agree what a negative one means."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"not a number of rows: {text!r}")
+    return int(text)
+
+
 def add_connection_argument(command: argparse.ArgumentParser, *, optional: bool = False) -> None:
     """``CONNECTION``: a name below the connections folder, or a path to a YAML file."""
     command.add_argument(

@@ -43,7 +43,10 @@ def _add_json(command: argparse.ArgumentParser) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
-    options = build_parser().parse_args(arguments)
+    parser = build_parser()
+    options = parser.parse_args(arguments)
+    if not all(word.isascii() or word.encode(errors="ignore").decode() == word for word in arguments or sys.argv[1:]):
+        parser.error("an argument is no valid UTF-8 text")
     output = Output(as_json=options.json)
     try:
         return int(options.run(options, output))

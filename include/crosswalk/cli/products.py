@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from crosswalk.cli.connections import store
+from crosswalk.cli.connections import row_count, store
 from crosswalk.cli.show import Output
 
 
@@ -14,7 +14,7 @@ def add_commands(commands: Any) -> None:
     text = "the products that events have put into the product store, bought most often or most recently"
     command = commands.add_parser("products", help=text, description=text)
     command.add_argument("--by", choices=("count", "recent"), default="count", help="what comes first; default: count")
-    command.add_argument("--limit", type=int, default=20, help="at most this many; default: 20")
+    command.add_argument("--limit", type=row_count, default=20, help="at most this many; default: 20")
     command.set_defaults(run=_products)
 
 

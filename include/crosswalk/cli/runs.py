@@ -12,6 +12,7 @@ from crosswalk.cli.connections import (
     connection_file,
     exit_code,
     opened,
+    row_count,
     run_document,
     store,
     timings,
@@ -19,8 +20,9 @@ from crosswalk.cli.connections import (
 from crosswalk.cli.replay import replay
 from crosswalk.cli.show import Output
 from crosswalk.core.errors import ConfigError
-from crosswalk.core.staging import read_json
+from crosswalk.core.staging import RunFolder, read_json
 from crosswalk.steps import STEPS, record_outcome
+from crosswalk.steps.context import staging_root
 from crosswalk.steps.pipeline import run_all
 
 
@@ -40,18 +42,18 @@ def add_commands(commands: Any) -> None:
         else:
             command.add_argument("--since", help="only files modified at or after this date")
             command.add_argument("--until", help="only files modified before this date")
-            command.add_argument("--limit", type=int, help="only the first N rows")
+            command.add_argument("--limit", type=row_count, help="only the first N rows")
         command.set_defaults(run=_run, mode="apply" if name == "run" else "plan", since=None, until=None, limit=None)
     command = commands.add_parser("apply", help="write a kept plan to the store exactly as it was shown")
     command.add_argument("run_id", metavar="RUN")
     command.set_defaults(run=_apply)
     command = commands.add_parser("runs", help="list runs, or show one")
     command.add_argument("name", metavar="CONNECTION|RUN", nargs="?")
-    command.add_argument("--limit", type=int, default=20)
+    command.add_argument("--limit", type=row_count, default=20)
     command.set_defaults(run=_runs)
     command = commands.add_parser("rejects", help="what a run set aside, with file, line, column and reason")
     command.add_argument("run_id", metavar="RUN")
-    command.add_argument("--limit", type=int, help="at most this many")
+    command.add_argument("--limit", type=row_count, help="at most this many")
     command.add_argument("--show-raw", action="store_true", help="show the raw text too (it may hold personal values)")
     command.add_argument("--replay", action="store_true", help="read again what was set aside, planned first")
     command.add_argument("--apply", action="store_true", help="with --replay: write")
@@ -79,8 +81,11 @@ def _run(options: argparse.Namespace, output: Output) -> int:
     if not document["goals"] and run.get("state") == "failed":
         document["error"] = next((item["result"].get("error") for item in run.get("goals", []) if item["result"]), None)
     output.run_result(document, timings(run))
-    if any(_keeps_plan(goal) for goal in document["goals"]):
-        output.text(f"Nothing was written. To write exactly this plan: crosswalk apply {document['run_id']}")
+    waiting = [goal["goal"] for goal in document["goals"] if _keeps_plan(goal)]
+    if waiting:
+        ended = any(goal["state"] not in ("planned", "held", "skipped") for goal in document["goals"])
+        of_these = f" of {', '.join(waiting)}" if ended else ""
+        output.text(f"Nothing{of_these} was written. To write exactly this plan: crosswalk apply {document['run_id']}")
     return exit_code(run)
 
 
@@ -108,7 +113,12 @@ def _apply(options: argparse.Namespace, output: Output) -> int:
         raise ConfigError(
             f"Run {options.run_id} is an undo.", remedy="Write it with crosswalk undo RUN --apply.", code="no_plan"
         )
-    waiting = [goal["goal"] for goal in run_document(run)["goals"] if _keeps_plan(goal)]
+    folder = RunFolder(staging_root(), run["connection"], options.run_id)
+    waiting = [
+        goal["goal"]
+        for goal in run_document(run)["goals"]
+        if _keeps_plan(goal) or (run["state"] in ("planned", "held") and _manifest(folder, goal["goal"]).exists())
+    ]  # the latter: an earlier try was refused (busy), failed or was killed before it had told the run's end
     if not waiting:
         raise ConfigError(
             f"Run {options.run_id} keeps no plan (state {run['state']}).",
@@ -118,13 +128,17 @@ def _apply(options: argparse.Namespace, output: Output) -> int:
     options.connection = run["connection"]
     with opened(options, output, run_id=options.run_id, mode="apply", goals=tuple(waiting)) as context:
         for goal in waiting:
-            _refuse_partial(context.goal_folder(context.goal(goal)).plan / "plan.json", options.run_id)
+            _refuse_partial(_manifest(folder, goal), options.run_id)
         for goal in waiting:
             _apply_goal(context, goal)
         STEPS["report"](context, None)
         run = context.store.run(options.run_id) or {}
     output.run_result(run_document(run, "apply"), timings(run))
     return exit_code(run)
+
+
+def _manifest(folder: RunFolder, goal: str) -> Path:
+    return folder.goal(goal).plan / "plan.json"
 
 
 def _refuse_partial(manifest: Path, run_id: str) -> None:

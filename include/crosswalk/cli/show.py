@@ -156,6 +156,8 @@ class Output:
         self.text(f"Run {document['run_id']} of {document['connection']} ({document['mode']}): {document['state']}")
         for goal in document["goals"]:
             self._goal(goal, (timings or {}).get(goal["goal"], {}))
+        if document.get("error"):  # no goal began
+            self.text(f"  Error [{document['error']['code']}]: {document['error']['message']}")
         if any(goal["counts"].get(key) for goal in document["goals"] for key in SET_ASIDE):
             self.text(f"What was set aside, with file, line and reason: crosswalk rejects {document['run_id']}")
 
@@ -174,6 +176,9 @@ class Output:
             self.text(f"  {goal['reason']}")
         if goal.get("error"):
             self.text(f"  Error [{goal['error']['code']}]: {goal['error']['message']}")
+        for key, label in (("approved_by", "Approved by"), ("undone_by", "Undone by")):
+            if goal.get(key):
+                self.text(f"  {label}: {goal[key]}")
         for warning in goal.get("warnings", []):
             self.text(f"  Warning: {warning}")
         if timings:

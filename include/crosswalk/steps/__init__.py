@@ -205,7 +205,7 @@ def _goal_state(step: str, kept: dict[str, Any], result: StepResult, before: str
         return result.state
     if step == "export":
         return "done"  # also where an earlier try failed
-    if step in ("apply", "finish") and before not in ("failed", "held", "stale"):
+    if step == "apply" or (step == "finish" and before not in ("held", "stale")):  # also where an earlier try failed
         counts = kept.get("counts", {})
         kinds = ("quarantined", "linked_quarantined", "invalid_values", "events_rejected", "files_rejected")
         return "done_with_rejects" if any(counts.get(kind) for kind in kinds) else "done"

@@ -54,7 +54,7 @@ def approve(context: RunContext, goal_name: str | None) -> StepResult:
 
 
 def is_approved(folder: GoalFolder) -> bool:
-    """Whether a person agreed to the plan as it is now."""
+    """Whether a person agreed to the plan as it is now; there is none where an export had nothing left to send."""
     return folder.approval.exists() and read_json(folder.approval)["plan"] == _digest(folder)
 
 
@@ -96,10 +96,11 @@ def _keep(folder: GoalFolder, by: str) -> None:
     )
 
 
-def _digest(folder: GoalFolder) -> str:
-    """What the person saw: the plan of an import, the finished file of an export."""
-    seen = folder.plan / "plan.json"
-    return hashlib.sha256((seen if seen.exists() else folder.rendered).read_bytes()).hexdigest()
+def _digest(folder: GoalFolder) -> str | None:
+    """What the person saw: the plan of an import, the finished file of an export; None when neither is there."""
+    plan = folder.plan / "plan.json"
+    seen = plan if plan.exists() else folder.rendered
+    return hashlib.sha256(seen.read_bytes()).hexdigest() if seen.exists() else None
 
 
 def _reasons(context: RunContext, folder: GoalFolder, goal_name: str) -> list[str]:

@@ -60,7 +60,7 @@ class UndoContext:
     @property
     def run_id(self) -> str:
         """The undo's own id: always the same for the same run and goals."""
-        return "-".join(["undo", self.undone["run_id"], *sorted(self.goals)])
+        return "-".join(["undo", self.undone["run_id"], *self.goals])
 
     @property
     def folder(self) -> Path:
@@ -112,7 +112,7 @@ def open_undo(
                 code="unknown_goal",
             )
         folder = Path(tenant_folder) if tenant_folder else find_tenant_folder()
-        yield UndoContext(run, tuple(goals), store, folder, progress)
+        yield UndoContext(run, tuple(sorted(set(goals))), store, folder, progress)
     finally:
         store.close()
 
@@ -329,6 +329,8 @@ def _recorded(context: UndoContext, work: Callable[[], StepResult]) -> StepResul
     try:
         result = work()
     except Exception as error:
+        if not _batches(context):  # the same undo, called twice at once: the other call wrote it and cleaned up
+            return _after_kill(context) or _nothing(context)
         known = error if isinstance(error, CrosswalkError) else as_known_error(error, "undo")
         state = "busy" if isinstance(known, LeaseTakenError) else "failed"
         _finish(context, state, started, {"error": as_error(known.at(connection=context.name))})

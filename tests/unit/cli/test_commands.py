@@ -255,3 +255,13 @@ def test_a_key_that_the_connection_pins_elsewhere_is_not_stored_in_vain(
     captured = capsys.readouterr()
     assert "Stored" not in captured.out
     assert 'extra "host_key"' in captured.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["runs", "--limit", "-5"], ["rejects", "r", "--limit", "x"], ["undo", "\udcff"], ["trace", "email=\udcff"]],
+)
+def test_arguments_that_mean_nothing_are_wrong_use(shop: Shop, words: list[str]) -> None:
+    with pytest.raises(SystemExit) as refused:
+        main(words)
+    assert refused.value.code == 2

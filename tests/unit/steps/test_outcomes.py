@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from crosswalk.config.connection import GOAL_KINDS
-from crosswalk.core.errors import ConfigError
+from crosswalk.core.errors import ConfigError, RetryableError
 from crosswalk.steps import STEPS, RunContext, RunRequest, StepResult, open_run, record_outcome, where
 from tests.unit.dag_builder.conftest import CONNECTION, EXPORT_GOAL, GROUP_GOAL, PROPERTIES
 
@@ -97,3 +97,26 @@ def test_a_planned_export_keeps_its_counts_and_has_no_rejects(context: RunContex
     record_outcome(context, "render", "newsletter", lambda run, goal: planned)
     assert kept(context, "newsletter")["state"] == "planned"
     assert kept(context, "newsletter")["result"]["counts"] == {"available": 5}
+
+
+def refuse(run: RunContext, goal: str | None) -> StepResult:
+    raise RetryableError("The connection was lost.")
+
+
+@pytest.mark.parametrize("step", ["apply", "finish"])
+def test_an_import_whose_last_steps_failed_at_first_ends_as_done(context: RunContext, step: str) -> None:
+    record_outcome(context, "map", "orders", lambda run, goal: StepResult(summary={"created": 1}))
+    if step == "finish":
+        record_outcome(context, "apply", "orders", lambda run, goal: StepResult(summary={"created": 1}))
+    with pytest.raises(RetryableError):
+        record_outcome(context, step, "orders", refuse)
+    assert kept(context, "orders")["state"] == "failed"
+    record_outcome(context, step, "orders", lambda run, goal: StepResult(summary={"created": 1}))
+    assert kept(context, "orders")["state"] == "done"
+    assert "error" not in kept(context, "orders")["result"]
+
+
+def test_a_held_plan_that_is_written_is_done_before_its_files_are_renamed(context: RunContext) -> None:
+    context.store.save_goal_run("run-1", "orders", "held", {})
+    record_outcome(context, "apply", "orders", lambda run, goal: StepResult(summary={"created": 1}))
+    assert kept(context, "orders")["state"] == "done"
