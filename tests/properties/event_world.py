@@ -35,7 +35,7 @@ class EventWorld(World):
     """
 
     events: dict[Key, dict[str, Any]] = field(default_factory=dict)
-    purchases: dict[tuple[str, ...], tuple[int, int]] = field(default_factory=dict)
+    purchases: dict[tuple[str, ...], dict[str, Any]] = field(default_factory=dict)
     products: dict[str, dict[str, Any]] = field(default_factory=dict)
     batches: int = 0
 
@@ -58,8 +58,8 @@ class EventWorld(World):
     def _find_purchases(self, wanted: pa.RecordBatchReader) -> pa.RecordBatchReader:
         keys = {tuple(row[name] for name in KEY) for row in wanted.read_all().to_pylist()}
         found = [
-            {"product_id": key[0], **dict(zip(KEY, key[1:], strict=True)), "bought_at": moment, "items": items}
-            for key, (moment, items) in self.purchases.items()
+            {"product_id": key[0], **dict(zip(KEY, key[1:], strict=True)), **purchase}
+            for key, purchase in self.purchases.items()
             if key[1:] in keys
         ]
         return _reader(found, PURCHASE_SCHEMA)
@@ -79,11 +79,12 @@ class EventWorld(World):
             if outcome != "removed":
                 self.events[key] = {**item, "batch_no": self.batches}
         for item in _rows(folder, "purchases", PURCHASE_SCHEMA):
-            purchase = (item["product_id"], *(item[name] for name in KEY))
+            key = (item["product_id"], *(item[name] for name in KEY))
+            stored = self.purchases.pop(key, {"batch_no": 0})
+            assert item["batch_no"] == stored["batch_no"], "another version than the stored one was read"
             if item["items"]:
-                self.purchases[purchase] = (item["bought_at"], item["items"])
-            else:
-                del self.purchases[purchase]
+                facts = {name: item[name] for name in ("bought_at", "items")}
+                self.purchases[key] = {**facts, "batch_no": self.batches}
         seen = set()
         for item in _rows(folder, "products", PRODUCT_SCHEMA):
             assert item["product_id"] not in seen, "one product twice"
@@ -101,9 +102,9 @@ class EventWorld(World):
     def bought(self) -> dict[str, tuple[int, int]]:
         """Per product how many items were bought, and when last."""
         found: dict[str, tuple[int, int]] = {}
-        for key, (moment, items) in self.purchases.items():
-            count, last = found.get(key[0], (0, moment))
-            found[key[0]] = (count + items, max(last, moment))
+        for key, purchase in self.purchases.items():
+            count, last = found.get(key[0], (0, purchase["bought_at"]))
+            found[key[0]] = (count + purchase["items"], max(last, purchase["bought_at"]))
         return found
 
     def _mail(self, profile_id: str) -> str:
