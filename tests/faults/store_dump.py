@@ -67,7 +67,7 @@ EXPORT_QUERIES = {
 HELD_LEASES = "SELECT count(*) FROM lease WHERE run_id IS NOT NULL"
 
 
-def _fetch(uri: str, query: str) -> list[list[Any]]:
+def fetch(uri: str, query: str) -> list[list[Any]]:
     if uri.startswith("sqlite:///"):
         with closing(sqlite3.connect(uri.removeprefix("sqlite:///"))) as connection:
             rows = connection.execute(query).fetchall()
@@ -88,12 +88,12 @@ def _plain(value: Any) -> Any:
 
 def dump(uri: str) -> dict[str, list[list[Any]]]:
     """Every table that a run's result consists of."""
-    return {name: _fetch(uri, query) for name, query in QUERIES.items()}
+    return {name: fetch(uri, query) for name, query in QUERIES.items()}
 
 
 def dump_exports(uri: str) -> dict[str, list[list[Any]]]:
     """What the store knows of exports; the names of files differ with the time of a run."""
-    found = {name: _fetch(uri, query) for name, query in EXPORT_QUERIES.items()}
+    found = {name: fetch(uri, query) for name, query in EXPORT_QUERIES.items()}
     for row in found["sent"]:
         row[2]["rows_by_file"] = sorted(row[2].get("rows_by_file", {}).values())
     return found
@@ -101,11 +101,11 @@ def dump_exports(uri: str) -> dict[str, list[list[Any]]]:
 
 def held_leases(uri: str) -> int:
     """How many leases are still in somebody's hands."""
-    return int(_fetch(uri, HELD_LEASES)[0][0])
+    return int(fetch(uri, HELD_LEASES)[0][0])
 
 
 def integrity(uri: str) -> str:
     """SQLite's own check of the file; ``ok`` on PostgreSQL, which checks at recovery."""
     if not uri.startswith("sqlite:///"):
         return "ok"
-    return str(_fetch(uri, "PRAGMA quick_check")[0][0])
+    return str(fetch(uri, "PRAGMA quick_check")[0][0])

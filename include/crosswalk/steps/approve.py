@@ -42,13 +42,14 @@ def approve(context: RunContext, goal_name: str | None) -> StepResult:
     """
     goal = context.goal(goal_name)
     folder = context.goal_folder(goal)
-    if context.request.approved_by and not is_approved(folder):
-        _keep(folder, context.request.approved_by)
     if is_approved(folder):
         return StepResult(summary={"approved_by": read_json(folder.approval)["by"]})
     reasons = _reasons(context, folder, goal.name)
     if not reasons:
         return StepResult()
+    if context.request.approved_by:
+        _keep(folder, context.request.approved_by)
+        return StepResult(summary={"approved_by": context.request.approved_by})
     context.store.release_lease(context.name, context.run_id)
     return StepResult(state="held", reason=" ".join([*reasons, "Nothing is written until a person agrees."]))
 
