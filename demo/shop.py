@@ -1,4 +1,4 @@
-"""A made-up webshop: five files as real exports look, with a known number of mistakes in them.
+"""A made-up webshop: six files as real exports look, with a known number of mistakes in them.
 
 The same seed gives the same bytes. Every name is invented and every address ends in a domain reserved for examples.
 """
@@ -52,7 +52,10 @@ DOMAINS = ("example.org", "example.com", "example.net")
 STATUSES = ("paid",) * 70 + ("shipped",) * 20 + ("cancelled",) * 6 + ("pending",) * 4
 DAYS = (dt.datetime(2026, 11, 1), dt.datetime(2026, 11, 2))  # noqa: DTZ001 - local times, as a shop writes them
 ORDER_HEADER = "order_id;customer_id;ordered_at;status;total;coupon"
-CUSTOMER_HEADER = "customer_id;email;first_name;last_name;zip;phone;newsletter;personalisation;interests"
+CUSTOMER_HEADER = "customer_id;email;first_name;last_name;zip;phone;newsletter;personalisation;interests;company"
+COMPANY_HEADER = "vat;name;sector;staff"
+SECTORS = ("building", "care", "catering", "education", "retail")
+COMPANIES = 120
 
 
 @dataclass
@@ -92,6 +95,22 @@ def _messy(rng: random.Random, email: str) -> str:
     return f" {email} " if chance < 0.23 else email
 
 
+def vat(number: int) -> str:
+    """A made-up VAT number."""
+    return f"BE0{700_000_000 + number * 7_919}"
+
+
+def _company_rows(shop: Shop, rng: random.Random) -> list[str]:
+    """Companies; one line lacks its number."""
+    rows = [
+        f"{vat(number)};{rng.choice(LAST_NAMES)} {rng.choice(('BV', 'NV', 'SA'))} {number};{rng.choice(SECTORS)};"
+        f"{rng.randint(1, 400)}"
+        for number in range(1, COMPANIES + 1)
+    ]
+    shop.planted["companies without a number"] = 1
+    return [*rows, ";Nameless NV;retail;3"]
+
+
 def _customer_rows(shop: Shop, rng: random.Random) -> list[str]:
     rows = []
     empty = shop.customers // 60
@@ -108,8 +127,9 @@ def _customer_rows(shop: Shop, rng: random.Random) -> list[str]:
         newsletter = rng.choices(("yes", "no", ""), (55, 25, 20))[0]
         personal = rng.choices(("yes", "no", ""), (92, 5, 3))[0]
         interests = "|".join(rng.sample(INTERESTS, rng.randint(0, 3)))
+        company = vat(rng.randint(1, COMPANIES)) if rng.random() < 0.1 else ""
         rows.append(
-            f"C{number:05d};{email};{first};{last};{zip_code};{phone};{newsletter};{personal};{interests}",
+            f"C{number:05d};{email};{first};{last};{zip_code};{phone};{newsletter};{personal};{interests};{company}",
         )
     again = [rng.choice(rows) for _ in range(4)]
     shop.planted |= {"customers without e-mail": empty, "customers with a wrong e-mail": invalid, "customers twice": 4}
@@ -184,7 +204,7 @@ def write(path: Path, header: str, lines: list[str], *, encoding: str = "utf-8",
 
 
 def generate(folder: Path, *, seed: int = 2026, orders: int = 20_000, customers: int = 6_000) -> Shop:
-    """Write the five files of the shop into a folder.
+    """Write the six files of the shop into a folder.
 
     Args:
         folder: made when absent.
@@ -195,6 +215,7 @@ def generate(folder: Path, *, seed: int = 2026, orders: int = 20_000, customers:
     folder.mkdir(parents=True, exist_ok=True)
     shop, rng = Shop(folder, seed, orders, customers), random.Random(seed)
     write(folder / "customers.csv", CUSTOMER_HEADER, _customer_rows(shop, rng))
+    write(folder / "companies.csv", COMPANY_HEADER, _company_rows(shop, random.Random(seed + 2)))
 
     products = []
     for number in range(1, 301):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from datetime import UTC, datetime
 from email.message import EmailMessage
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,8 +11,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from crosswalk.cli.show import readable
+
 if TYPE_CHECKING:
-    from crosswalk.config.tenant import Property, Tenant
+    from crosswalk.config.tenant import Tenant
 
 PRINTED_WIDTH = 130
 STEPS = {"scan": "scan (2 s of it to see whether files grow)"}
@@ -33,6 +34,7 @@ PROFILES = (
     ("unchanged", "profiles left as they were"),
     ("events_created", "events created"),
     ("events_updated", "events changed"),
+    ("groups_created", "groups made"),
 )
 EXPORTED = (("available", "profiles that may be exported"), ("exported", "profiles in the file"))
 TAKEN_BACK = (
@@ -58,15 +60,6 @@ def buckets(counts: dict[str, Any]) -> list[tuple[str, int]]:
 def adds_up(counts: dict[str, Any]) -> bool:
     """Whether every row is in exactly one bucket."""
     return sum(number for _, number in buckets(counts)) == int(counts.get("rows_read") or 0)
-
-
-def readable(value: str, about: Property | None) -> str:
-    """A stored value as people read it: moments are kept as milliseconds since 1970, amounts without their currency."""
-    if about is not None and about.type == "datetime":
-        return f"{datetime.fromtimestamp(int(value) / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
-    if about is not None and about.type == "currency":
-        return f"{value} {about.currency}"
-    return value
 
 
 class Screen:

@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from crosswalk.cli.connections import store
-from crosswalk.cli.show import Output
+from crosswalk.cli.show import Output, readable
 from crosswalk.config.loader import find_tenant_folder, load_tenant
 from crosswalk.core.errors import ConfigError, CrosswalkError
 
@@ -40,7 +40,10 @@ def _show(options: argparse.Namespace, output: Output) -> int:
     if output.as_json:
         output.json(group)
         return 0
-    rows = [[name, " | ".join(values)] for name, values in sorted(group["properties"].items())]
+    rows = [
+        [name, " | ".join(readable(item, declared.properties.get(name)) for item in values)]
+        for name, values in sorted(group["properties"].items())
+    ]
     output.table(f"Group {group['group_id']} (version {group['version']})", ["property", "values"], rows)
     output.text(f"Made {group['created_at']}, last changed {group['modified_at']}.")
     return 0

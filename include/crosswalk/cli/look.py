@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from crosswalk.cli.connections import add_connection_argument, load, opened, store
-from crosswalk.cli.show import Output, short_number
+from crosswalk.cli.show import Output, readable, short_number
 from crosswalk.config.checks import check_connection, check_tenant
 from crosswalk.config.connection import AnyImport, Connection, ImportGoal
 from crosswalk.config.links import link_states
@@ -280,7 +280,10 @@ def _profile(options: argparse.Namespace, output: Output) -> int:
     if output.as_json:
         output.json(profile)
         return 0
-    rows = [[key, " | ".join(values)] for key, values in sorted(profile["properties"].items())]
+    rows = [
+        [key, " | ".join(readable(value, tenant.definition(key)) for value in values)]
+        for key, values in sorted(profile["properties"].items())
+    ]
     output.table(f"Profile {profile['profile_id']} (version {profile['version']})", ["property", "values"], rows)
     if profile["events"]:
         listed = [

@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable
-from typing import Any
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 from crosswalk.core.errors import ConfigError, CrosswalkError
+
+if TYPE_CHECKING:
+    from crosswalk.config.tenant import Definition
 
 COUNT_LABELS = (
     ("rows_read", "rows read"),
@@ -59,6 +63,15 @@ COUNTS_BY_NAME = (
     ("duplicates", "repeated link values in"),
 )
 SET_ASIDE = ("quarantined", "linked_quarantined", "invalid_values", "events_rejected")
+
+
+def readable(value: str, about: Definition | None) -> str:
+    """A stored value as people read it: moments are kept as milliseconds since 1970, amounts without their currency."""
+    if about is not None and about.type == "datetime":
+        return f"{datetime.fromtimestamp(int(value) / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    if about is not None and about.type == "currency":
+        return f"{value} {about.currency}"
+    return value
 
 
 def short_number(number: int) -> str:
