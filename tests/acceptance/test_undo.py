@@ -57,8 +57,9 @@ PEOPLE, OTHERS = "id,email,card,city,n,paid,tag,news\n", "id,email,name,city,car
 
 
 @pytest.fixture
-def shop(shop: Shop) -> Shop:
+def shop(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Shop:
     shop.connection(text=CONNECTION)
+    monkeypatch.setattr("crosswalk.engine.undo_since.PROFILES_AT_HAND", 3)
     return shop
 
 

@@ -15,8 +15,14 @@ undo took back count as little as that undo's own: together they left the value 
 from __future__ import annotations
 
 from crosswalk.config.tenant import CONSENTED, REFUSED
-from crosswalk.engine.template import Node, call, number, sql, text, union_all
+from crosswalk.engine.template import Node, call, number, render, sql, text, union_all
 from crosswalk.engine.undo_task import AMOUNT, ENTRIES, UndoTask, amount_of, log_entry, removal_log
+
+PROFILES_AT_HAND = 200_000
+_NOT_SETTLED = (
+    "SELECT 0::BIGINT AS batch_no, '' AS profile_id, '' AS action, 0::BIGINT AS version, '' AS properties, "
+    "'' AS changes LIMIT 0"
+)
 
 
 def find_involved(task: UndoTask) -> None:
@@ -41,26 +47,38 @@ def find_involved(task: UndoTask) -> None:
             last=number(max(task.numbers)),
         ),
     )
-    # The profiles first: a change that comes in between then shows as a version that moved.
-    ids = "SELECT profile_id FROM involved"
-    task.tables.take_in("present", task.read_profiles(task.tables.stream(ids)), "profile_id, version, properties")
-    task.tables.take_in("later", task.read_later(task.tables.stream(ids)), "*")
 
 
 def decide_involved(task: UndoTask) -> None:
-    """``settled``: PLANNED_UNDO_SCHEMA of involved profiles; ``kept``: what is left alone, and why."""
+    """``settled``: PLANNED_UNDO_SCHEMA of involved profiles; ``kept``: what is left alone, and why.
+
+    So many profiles at a time as fit into memory with their history.
+    """
+    task.tables.make("settled", _NOT_SETTLED)
+    task.tables.make("kept", "SELECT 0::BIGINT AS batch_no, '' AS profile_id, '' AS property_id, '' AS reason LIMIT 0")
+    buckets = max(1, -(-task.tables.count("involved") // PROFILES_AT_HAND))
+    for bucket in range(buckets):
+        task.tables.make("at_hand", f"SELECT * FROM involved WHERE hash(profile_id) % {buckets} = {bucket}")
+        # The profiles first: a change that comes in between then shows as a version that moved.
+        ids = "SELECT profile_id FROM at_hand"
+        task.tables.take_in("present", task.read_profiles(task.tables.stream(ids)), "profile_id, version, properties")
+        task.tables.take_in("later", task.read_later(task.tables.stream(ids)), "*")
+        _decide_at_hand(task)
+
+
+def _decide_at_hand(task: UndoTask) -> None:
     _find_foreign(task)
     task.tables.make(
         "leaving",
         """
-        SELECT profile_id FROM undone SEMI JOIN involved USING (profile_id) WHERE kind = 'created'
+        SELECT profile_id FROM undone SEMI JOIN at_hand USING (profile_id) WHERE kind = 'created'
         EXCEPT SELECT profile_id FROM shared EXCEPT SELECT profile_id FROM foreign_entry
         """,
     )
     task.tables.make(
         "mine",
         f"SELECT batch_no, profile_id, {_COLUMNS} FROM (SELECT batch_no, profile_id, unnest({ENTRIES}) AS e "
-        "FROM undone SEMI JOIN involved USING (profile_id) ANTI JOIN leaving USING (profile_id))",
+        "FROM undone SEMI JOIN at_hand USING (profile_id) ANTI JOIN leaving USING (profile_id))",
     )
     task.tables.make(
         "mixed",
@@ -71,19 +89,17 @@ def decide_involved(task: UndoTask) -> None:
     )
     _decide_properties(task)
     _decide_answers(task)
-    task.tables.make(
-        "kept",
-        sql(
-            """
-            SELECT batch_no, profile_id, property_id, reason FROM involved JOIN (
-              SELECT profile_id, property_id, reason FROM verdict WHERE reason <> 'answers'
-              UNION ALL
-              SELECT DISTINCT profile_id, $consented, 'answered_since' FROM answer SEMI JOIN mixed USING (profile_id)
-              WHERE answered_since = 1) USING (profile_id)
-            """,
-            consented=text(CONSENTED),
-        ),
+    kept = sql(
+        """
+        SELECT batch_no, profile_id, property_id, reason FROM at_hand JOIN (
+          SELECT profile_id, property_id, reason FROM verdict WHERE reason <> 'answers'
+          UNION ALL
+          SELECT DISTINCT profile_id, $consented, 'answered_since' FROM answer SEMI JOIN mixed USING (profile_id)
+          WHERE answered_since = 1) USING (profile_id)
+        """,
+        consented=text(CONSENTED),
     )
+    task.session.execute(f"INSERT INTO kept {render(kept)}").fetchall()
     _settle(task)
 
 
@@ -219,11 +235,11 @@ def _list_after(property_id: str, column: str) -> Node:
 
 
 def _settle(task: UndoTask) -> None:
-    """``settled``: one entry per involved profile that changes."""
+    """Add to ``settled``: one entry per profile that changes."""
     entry = log_entry("property_id", "now", "target", "is_sum")
-    task.tables.make(
-        "settled",
+    task.session.execute(
         f"""
+        INSERT INTO settled
         SELECT i.batch_no, p.profile_id, 'restored' AS action, p.version,
                json_merge_patch(p.properties, c.patch)::VARCHAR AS properties, c.changes
         FROM (SELECT profile_id,
@@ -236,9 +252,9 @@ def _settle(task: UndoTask) -> None:
                            CASE WHEN len(after) > 0 THEN to_json(after)::VARCHAR ELSE 'null' END FROM answer_verdict)
               WHERE from_json(now, '["VARCHAR"]') IS DISTINCT FROM from_json(target, '["VARCHAR"]')
               GROUP BY profile_id) AS c
-        JOIN present AS p USING (profile_id) JOIN involved AS i USING (profile_id)
+        JOIN present AS p USING (profile_id) JOIN at_hand AS i USING (profile_id)
         UNION ALL
         SELECT i.batch_no, p.profile_id, 'removed', p.version, NULL, {removal_log("p.properties")}
-        FROM leaving JOIN present AS p USING (profile_id) JOIN involved AS i USING (profile_id)
-        """,
-    )
+        FROM leaving JOIN present AS p USING (profile_id) JOIN at_hand AS i USING (profile_id)
+        """
+    ).fetchall()
