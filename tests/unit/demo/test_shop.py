@@ -33,8 +33,9 @@ def test_the_same_seed_gives_the_same_bytes(shop: Shop, tmp_path: Path) -> None:
     assert _digest(other.folder) != _digest(shop.folder)
 
 
-def test_there_are_five_kinds_of_file_and_nothing_half_written(shop: Shop) -> None:
+def test_there_are_six_kinds_of_file_and_nothing_half_written(shop: Shop) -> None:
     assert sorted(path.name for path in shop.folder.iterdir()) == [
+        "companies.csv",
         "customers.csv",
         "order_lines.csv",
         "orders_20261101.csv",
