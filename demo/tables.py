@@ -24,7 +24,7 @@ BUCKETS = (
     ("applied", "applied to profiles"),
 )
 REASONS = {
-    "no_identifier": "excluded: no e-mail address",
+    "no_identifier": "excluded: no identifier",
     "no_match": "excluded: no profile with that identifier",
     "no_consent": "excluded: no consent",
 }
@@ -79,12 +79,13 @@ class Screen:
 
     def run(self, document: dict[str, Any], timings: dict[str, float], seconds: float) -> None:
         """One run: buckets on the left, times on the right."""
+        self.say(f"Run {document['run_id']}: {document.get('state', document['goals'][-1]['state'])}")
         for goal in document["goals"]:
-            self._goal(document, goal, timings, seconds)
+            self._goal(goal, (timings, seconds) if goal is document["goals"][-1] else None)
 
-    def _goal(self, document: dict[str, Any], goal: dict[str, Any], timings: dict[str, float], seconds: float) -> None:
+    def _goal(self, goal: dict[str, Any], times: tuple[dict[str, float], float] | None) -> None:
         counts = goal["counts"]
-        self.say(f"Run {document['run_id']}: {goal['state']}")
+        self.say(f"Goal {goal['goal']}: {goal['state']}")
         if goal.get("reason"):
             self.say(f"  {goal['reason']}")
         if goal.get("error"):
@@ -93,10 +94,13 @@ class Screen:
         outer.add_column()
         outer.add_column()
         profiles = [(label, int(counts[key])) for key, label in (*PROFILES, *SET_ASIDE) if counts.get(key)]
+        if "group_storage" in counts:  # a group import counts groups
+            profiles = [(label.replace("profiles", "groups"), number) for label, number in profiles]
         right = Table.grid(padding=(1, 0))
         if profiles:
             right.add_row(self._numbers("Profiles, values and files", [], profiles))
-        right.add_row(self._times(timings, seconds))
+        if times:
+            right.add_row(self._times(*times))
         read = int(counts.get("rows_read") or 0)
         if read:
             outer.add_row(self._numbers("What happened to each row", [("rows read", read)], buckets(counts)), right)

@@ -32,6 +32,8 @@ COUNT_LABELS = (
     ("events_dropped", "events dropped for lack of room"),
     ("events_without_id", "rows without the id of an event"),
     ("events_rejected", "events rejected"),
+    ("groups_created", "groups made"),
+    ("group_storage", "bytes of all groups"),
     ("files_read", "files read"),
     ("files_skipped", "files skipped"),
     ("files_rejected", "files rejected"),
@@ -177,6 +179,8 @@ class Output:
     def _goal(self, goal: dict[str, Any], timings: dict[str, float]) -> None:
         counts = goal["counts"]
         rows: list[tuple[str, Any]] = [(label, counts[key]) for key, label in COUNT_LABELS if counts.get(key)]
+        if "group_storage" in counts:  # a group import counts groups where others count profiles
+            rows = [(label.replace("profiles", "groups"), number) for label, number in rows]
         for group, label in COUNTS_BY_NAME:
             named = sorted((counts.get(group) or {}).items())
             rows += [(f"{label}: {name}", number) for name, number in named if number]

@@ -67,7 +67,7 @@ def _compute(context: RunContext, target: Target, folder: GoalFolder) -> None:
         more: dict[str, int] = {}
         doubts: list[str] = []
         if target.collection == "group":
-            figures["group_storage"] = planned_storage(context, session, folder)
+            more["group_storage"] = figures["group_storage"] = planned_storage(context, session, folder)
         else:
             more, doubts = find_missing_groups(context, session, goal, folder, sources["batch_id"])
     counts = {**total_counts(folder, result.counts, quarantined), **more}
