@@ -60,7 +60,7 @@ def _compute(context: RunContext, goal: ImportProfiles, folder: GoalFolder) -> N
             now_ms=int(context.clock() * 1000),
             folder=folder,
             lookup=context.store.match_identifiers,
-            events=StoredEvents(context.store.find_events, context.store.find_crowd, context.store.find_purchases),
+            events=_stored_events(context, goal),
         )
         quarantined = _collect_quarantine(session, folder, sources["files"])
     counts = total_counts(folder, result.counts, quarantined)
@@ -83,6 +83,14 @@ def _compute(context: RunContext, goal: ImportProfiles, folder: GoalFolder) -> N
             "held": tripped_guards(context.connection.guards_of(goal), counts, result.counts),
         },
     )
+
+
+def _stored_events(context: RunContext, goal: ImportProfiles) -> StoredEvents:
+    """What the store knows of events; where it has none, the keys of a first import are not even gathered."""
+    store = context.store
+    if not goal.events or not store.has_events():
+        return StoredEvents()
+    return StoredEvents(store.find_events, store.find_crowd, store.find_purchases)
 
 
 def _collect_quarantine(session: Session, folder: GoalFolder, files: list[dict[str, Any]]) -> list[dict[str, Any]]:
