@@ -65,6 +65,19 @@ def test_events_are_kept_with_their_batch_and_found_by_their_key(store: Store) -
     assert found(store, "1", profile_id="p2") == {}
 
 
+def test_a_store_has_events_once_one_was_written(store: Store) -> None:
+    assert not store.has_events()
+    apply(store, profiles=[profile("p1")])
+    assert not store.has_events()
+    apply(store, batch_id="b2", events=[event("1")])
+    assert store.has_events()
+
+
+def test_a_purchase_alone_counts_as_an_event_that_was_there(store: Store) -> None:
+    apply(store, purchases=[purchase("a", "1")], products=[product("a", 20)])
+    assert store.has_events()
+
+
 def test_an_event_alone_does_not_touch_its_profile(store: Store) -> None:
     apply(store, profiles=[profile("p1")])
     before = store._db.query("SELECT modified_at FROM profile", (), pa.schema([("modified_at", pa.int64())]))

@@ -69,7 +69,10 @@ class EventWorld(World):
         super().apply(folder)
         self.batches += 1
         self.events = {key: item for key, item in self.events.items() if (item["expires_at"] or 1e18) > self.now_ms}
-        for item in _rows(folder, "events", PLANNED_EVENT_SCHEMA):
+        planned = _rows(folder, "events", PLANNED_EVENT_SCHEMA)
+        keys = [tuple(item[name] for name in KEY) for item in planned]
+        assert keys == sorted(keys), "a plan is in the order of the store's key, whatever the number of buckets"
+        for item in planned:
             key = tuple(item[name] for name in KEY)
             assert item["profile_id"] in self.documents
             outcome = item.pop("outcome")

@@ -11,15 +11,29 @@ from crosswalk.engine import functions
 from crosswalk.engine.event_task import MOST_BYTES, Entry, EventTask
 from crosswalk.engine.event_values import object_of
 from crosswalk.engine.link_quarantine import MAX_RAW
-from crosswalk.engine.template import Node, all_of, any_of, name, number, sql, text, texts, union_all
+from crosswalk.engine.template import Node, all_of, any_of, name, number, parquet, sql, text, texts, union_all
 from crosswalk.engine.values import cleaned_cell
 
 WITHOUT_ID = "event_without_id"
 
 
 def stage_rows(task: EventTask) -> None:
-    """Make the stage ``event_row`` of all rows that take effect."""
-    task.buckets.stage("event_row", union_all([_event_rows(task, entry) for entry in task.entries]))
+    """Make the stage ``event_row`` of all rows that take effect.
+
+    Its buckets are ranges of profile ids, so that the plan, bucket after bucket, is in the order of the store's key.
+    """
+    rows = union_all([_event_rows(task, entry) for entry in task.entries])
+    if task.buckets.count == 1:
+        task.buckets.stage("event_row", rows)
+        return
+    ranked = sql(
+        "SELECT profile_no, row_number() OVER (ORDER BY profile_id) - 1 AS rank FROM $profiles",
+        profiles=parquet(task.map.profiles),
+    )
+    task.tables.make("profile_rank", ranked)
+    placed = sql("SELECT e.*, p.rank FROM ($rows) AS e JOIN profile_rank AS p USING (profile_no)", rows=rows)
+    task.buckets.stage("event_row", placed, by="rank")
+    task.tables.drop("profile_rank")
 
 
 def read_rows(task: EventTask, entry: Entry, condition: Node | None = None) -> Node:

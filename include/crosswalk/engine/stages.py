@@ -12,7 +12,7 @@ from pathlib import Path
 
 from crosswalk.engine.session import QUICK, literal
 from crosswalk.engine.tables import Tables
-from crosswalk.engine.template import Node, number, render, sql, text, texts
+from crosswalk.engine.template import Node, name, number, render, sql, text, texts
 
 
 class Buckets:
@@ -35,15 +35,15 @@ class Buckets:
         low, high = bucket * self.size, (bucket + 1) * self.size
         return sql("profile_no >= $low AND profile_no < $high", low=number(low), high=number(high))
 
-    def stage(self, stage: str, query: Node) -> None:
-        """Compute a result that has a ``profile_no``."""
+    def stage(self, stage: str, query: Node, by: str = "profile_no") -> None:
+        """Compute a result that has a ``profile_no``, or another dense number of profiles to share it out by."""
         if self.count == 1:
             self.tables.make(stage, query)
             return
         target = self.folder / stage
         shutil.rmtree(target, ignore_errors=True)
         target.mkdir(parents=True)
-        split = sql("SELECT *, profile_no // $size AS bucket FROM ($query)", size=number(self.size), query=query)
+        split = sql("SELECT *, $by // $size AS bucket FROM ($query)", by=name(by), size=number(self.size), query=query)
         self.tables.session.execute(
             f"COPY ({render(split)}) TO {literal(target)} ({QUICK}, PARTITION_BY (bucket), OVERWRITE_OR_IGNORE true)"
         ).fetchall()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from crosswalk.config.connection import ImportProfiles
 from crosswalk.core.staging import GoalFolder, read_json, write_json
 from crosswalk.engine.event_task import StoredEvents
 from crosswalk.engine.mapping import compute_plan
@@ -60,7 +61,7 @@ def _compute(context: RunContext, target: Target, folder: GoalFolder) -> None:
             now_ms=int(context.clock() * 1000),
             folder=folder,
             lookup=target.match,
-            events=StoredEvents(context.store.find_events, context.store.find_crowd, context.store.find_purchases),
+            events=_stored_events(context, goal),
         )
         quarantined = _collect_quarantine(session, folder, sources["files"])
         figures = dict(result.counts)
@@ -92,6 +93,14 @@ def _compute(context: RunContext, target: Target, folder: GoalFolder) -> None:
             "held": tripped_guards(context.connection.guards_of(goal), counts, figures),
         },
     )
+
+
+def _stored_events(context: RunContext, goal: ImportProfiles) -> StoredEvents:
+    """What the store knows of events; where it has none, the keys of a first import are not even gathered."""
+    store = context.store
+    if not goal.events or not store.has_events():
+        return StoredEvents()
+    return StoredEvents(store.find_events, store.find_crowd, store.find_purchases)
 
 
 def _collect_quarantine(session: Session, folder: GoalFolder, files: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -274,6 +274,9 @@ class Store(ExportStore, ReplayStore, UndoStore, GroupStore, Protocol):
         """Commit a batch: checks lease, batch id, versions, identifiers and goal state in the same transaction."""
 
     # -- events -----------------------------------------------------------------------------------------------------
+    def has_events(self) -> bool:
+        """Whether there is any event or purchase at all; before the first there is nothing to look up."""
+
     def find_events(self, keys: pa.RecordBatchReader) -> pa.RecordBatchReader:
         """The events of these keys (EVENT_KEY_SCHEMA in, STORED_EVENT_SCHEMA out); expired ones are not there."""
 

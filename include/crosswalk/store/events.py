@@ -18,7 +18,7 @@ from crosswalk.store.base import EVENT_HEAD_SCHEMA, STORED_EVENT_SCHEMA, Batch
 from crosswalk.store.export_base import EXPORTED_EVENT_SCHEMA
 from crosswalk.store.ledger import iso
 from crosswalk.store.logged import EVENTS
-from crosswalk.store.ordering import in_order
+from crosswalk.store.ordering import mostly_in_order
 
 _KEY = {"profile_id": "text", "type": "text", "event_id": "text"}
 _VALUES = EVENTS.values
@@ -46,6 +46,7 @@ REMOVE_EVENT = RowStatement(
     "event_remove", {**_KEY, "batch_no": "int"}, f"DELETE FROM event {{using}} WHERE {_SAME_KEY}"
 )
 DELETE_EXPIRED = "DELETE FROM event WHERE expires_at <= {now}"
+_HAS = pa.schema([("found", pa.int64())])
 _EVENT = pa.schema([("type", pa.string()), ("event_id", pa.string()), ("date", pa.int64()), ("data", pa.string())])
 _SOURCE = pa.schema(
     [(name, pa.string()) for name in ("type", "event_id")]
@@ -59,6 +60,11 @@ class Events:
     """Timeline events; see ``Store`` for what each method promises."""
 
     _db: Backend
+
+    def has_events(self) -> bool:
+        """Whether there is any event or purchase at all."""
+        asked = "SELECT CASE WHEN EXISTS (SELECT 1 FROM event) OR EXISTS (SELECT 1 FROM purchase) THEN 1 ELSE 0 END"
+        return bool(self._db.query(f"{asked} AS found", (), _HAS)[0]["found"])
 
     def find_events(self, keys: pa.RecordBatchReader) -> pa.RecordBatchReader:
         """The living events of these keys."""
@@ -150,9 +156,14 @@ class Events:
 
 
 def _of(batch: Batch, outcomes: tuple[str, ...], columns: list[str]) -> Iterable[pa.RecordBatch]:
-    """These columns of the planned events with one of these outcomes."""
-    wanted = pa.array(outcomes)
-    chosen = (
-        rows.filter(pc.is_in(rows.column("outcome"), value_set=wanted)).select(columns) for rows in batch.events()
-    )
-    return in_order((rows for rows in chosen if rows.num_rows), *_KEY, scratch=batch.scratch)
+    """These columns of the planned events with one of these outcomes; plans are in the order of the key."""
+    chosen = (_with(rows, outcomes).select(columns) for rows in batch.events())
+    return mostly_in_order((rows for rows in chosen if rows.num_rows), *_KEY, scratch=batch.scratch)
+
+
+def _with(rows: pa.RecordBatch, outcomes: tuple[str, ...]) -> pa.RecordBatch:
+    """The rows with one of these outcomes; mostly all or none of them, which copies nothing."""
+    fits = pc.is_in(rows.column("outcome"), value_set=pa.array(outcomes))
+    if pc.all(fits).as_py():
+        return rows
+    return rows.filter(fits) if pc.any(fits).as_py() else rows.slice(0, 0)

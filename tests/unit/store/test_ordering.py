@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from crosswalk.store import ordering
-from crosswalk.store.ordering import in_order
+from crosswalk.store.ordering import in_order, mostly_in_order
 
 
 @pytest.fixture
@@ -83,3 +83,38 @@ def test_only_what_exceeds_a_piece_goes_to_disk(tiny: None, tmp_path: Path, monk
     monkeypatch.setattr(ordering, "_Piece", lambda *given: written.append(given))
     assert len(list(in_order(batches(pairs(1, 20), PAIRS), "kind", "key", scratch=tmp_path))) == 1
     assert written == []
+
+
+@pytest.mark.parametrize("sorted_rows", [0, 1, 37, 38, 1_000, 3_000])
+def test_rows_that_are_mostly_in_order_lose_none_and_only_what_follows_a_break_is_sorted(
+    tiny: None, tmp_path: Path, sorted_rows: int
+) -> None:
+    def key(row: dict[str, Any]) -> tuple[bytes, bytes]:
+        return row["kind"].encode(), row["key"]
+
+    rows = sorted(pairs(3, 3_000), key=key)
+    given = rows[:sorted_rows] + rows[sorted_rows:][::-1]
+    found = [
+        row
+        for batch in mostly_in_order(batches(given, PAIRS), "kind", "key", scratch=tmp_path)
+        for row in batch.to_pylist()
+    ]
+    kept = sorted_rows // 37 * 37  # whole batches before the break
+    assert found[:kept] == given[:kept]
+    assert found == given[:kept] + sorted(given[kept:], key=key)
+
+
+def test_rows_in_order_are_passed_on_as_they_come_without_sorting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ordering, "_sorted", None)
+    rows = sorted(pairs(4, 500), key=lambda row: (row["kind"].encode(), row["key"]))
+    found = mostly_in_order(batches(rows, PAIRS), "kind", "key", scratch=tmp_path)
+    assert [row for batch in found for row in batch.to_pylist()] == rows
+
+
+def test_a_batch_that_starts_below_the_end_of_the_one_before_breaks_the_order(tmp_path: Path) -> None:
+    schema = pa.schema([("key", pa.string())])
+    rows = [{"key": key} for key in ("b", "c", "a", "b")]
+    found = mostly_in_order(batches(rows, schema, size=2), "key", scratch=tmp_path)
+    assert [batch.column("key").to_pylist() for batch in found] == [["b", "c"], ["a", "b"]]
