@@ -122,6 +122,16 @@ def test_groups_are_made_and_rows_without_an_id_are_left_out_and_counted(town: S
     assert imported(town)["state"] == "nothing_new"
 
 
+def test_an_id_is_never_split(town: Shop) -> None:
+    town.put("homes.csv", "id;city;income;moved;cars\na|b;Gent;;;red|blue\n")
+    assert imported(town)["created"] == 1
+    assert values(town, "a|b") == {
+        "household_id": ["a|b"],
+        "household_city": ["Gent"],
+        "household_cars": ["red", "blue"],
+    }
+
+
 def test_only_changed_rows_come_again_and_sums_stay_right(town: Shop) -> None:
     town.put("homes.csv", HOMES)
     imported(town)

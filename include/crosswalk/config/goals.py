@@ -177,6 +177,7 @@ class ImportProfiles(ImportGoal):
     """
 
     kind_of_goal: ClassVar[GoalKind] = "import_profiles"
+    splits_identifiers: ClassVar[bool] = True  # at the format's multi_value
 
     import_profiles: Name
     match: Literal["any", "all"] = "any"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -86,7 +86,7 @@ class LinkTask:
 
 def identifier_readers(goal: ImportProfiles, tenant: Tenant, cells: Cells) -> list[ValueReader]:
     """How each identifier of a goal is read; local times, should anyone link on them, are in the format's zone."""
-    return [
+    readers = [
         ValueReader.of_field(
             goal,
             link.field,
@@ -96,6 +96,7 @@ def identifier_readers(goal: ImportProfiles, tenant: Tenant, cells: Cells) -> li
         )
         for link in goal.identifiers
     ]
+    return readers if goal.splits_identifiers else [replace(reader, separator=None) for reader in readers]
 
 
 def identifier_values(readers: Sequence[ValueReader], raw: Sequence[str]) -> list[tuple[Node, Node]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import pyarrow as pa
 
@@ -17,6 +17,12 @@ from crosswalk.config.tenant import Property, Tenant
 from crosswalk.steps.context import RunContext
 
 Lookup = Callable[[pa.RecordBatchReader], pa.RecordBatchReader]
+
+
+class GroupsAsProfiles(ImportProfiles):
+    """A goal that imports groups, in the shape of one that imports profiles."""
+
+    splits_identifiers: ClassVar[bool] = False  # a group has one id, whatever marks it holds
 
 
 @dataclass(frozen=True)
@@ -60,7 +66,7 @@ def as_profile_goal(goal: ImportGroups) -> ImportProfiles:
     """The goal as one that imports profiles; its parts are shared, for they were checked already."""
     parts: dict[str, Any] = {name: getattr(goal, name) for name in ImportGoal.model_fields}
     parts |= {"import_profiles": goal.name, "create_profiles": goal.create_groups}
-    return ImportProfiles.model_construct(**parts)
+    return GroupsAsProfiles.model_construct(**parts)
 
 
 def group_model(tenant: Tenant, group_type: str) -> Tenant:

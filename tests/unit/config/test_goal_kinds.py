@@ -367,3 +367,18 @@ def test_the_fixtures_of_the_tenant_model_are_sound(tenant):
     from crosswalk.config.checks import check_tenant
 
     assert codes(check_tenant(load_tenant(FIXTURES / "tenant"))) == ["merging_not_available"]
+
+
+@pytest.mark.parametrize(
+    ("line", "codes_found"),
+    [
+        ("{field: households.id, property: id}", []),
+        ("{field: households.number, property: id}", ["group_id_mapped"]),
+        ("{field: households.id, property: id, strategy: add}", []),
+        ("{field: households.id, property: id, strategy: set_or_clear}", ["clears_identifier"]),
+    ],
+)
+def test_only_the_linking_field_can_be_mapped_to_the_id_of_a_group(find, line, codes_found):
+    old = "        - {field: households.city, property: city"
+    found = find((old, f"        - {line}\n{old}"))
+    assert [finding.code for finding in found if finding.severity == "error"] == codes_found
