@@ -36,6 +36,8 @@ class LinkTask:
     lookup: Lookup
     read_profiles: Lookup
     out: GoalFolder
+    read_merging: Lookup
+    merged: int = 0
 
     @cached_property
     def tables(self) -> Tables:

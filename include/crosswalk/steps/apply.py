@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
@@ -15,7 +16,7 @@ from crosswalk.steps.lease import holding
 from crosswalk.steps.link import link
 from crosswalk.steps.map import map_properties
 from crosswalk.steps.result import StepResult
-from crosswalk.store.base import Applied, Batch, FileRecord, Lease, Moved, Reader
+from crosswalk.store.base import Applied, Batch, FileRecord, Lease, Moved
 
 REVISIONS = 3
 
@@ -87,14 +88,23 @@ def _commit(context: RunContext, folder: GoalFolder, lease: Lease) -> Applied | 
             quarantine=_reader(session, folder.plan / "quarantine.parquet"),
             scratch=folder.temporary,
             **_event_readers(session, folder),
+            **_merge_readers(session, folder, plan["counts"].get("merged", 0)),
         )
         return context.store.apply(batch)
 
 
-def _event_readers(session: Session, folder: GoalFolder) -> dict[str, Reader]:
+def _event_readers(session: Session, folder: GoalFolder) -> dict[str, Any]:
     """Readers of what the plan says about events; goals without them have no such files."""
     parts = {part: folder.plan / f"{part}.parquet" for part in ("events", "purchases", "products")}
     return {part: _reader(session, path) for part, path in parts.items() if path.exists()}
+
+
+def _merge_readers(session: Session, folder: GoalFolder, merged: int) -> dict[str, Any]:
+    """What the plan says about profiles that become one."""
+    if not merged:
+        return {}
+    paths = (folder.merges, folder.merge_identifiers, folder.merge_consent)
+    return {"merged": merged, **{path.stem: _reader(session, path) for path in paths}}
 
 
 def _reader(session: Session, path: Path) -> Callable[[], pa.RecordBatchReader]:

@@ -29,4 +29,7 @@ def tripped_guards(guards: Guards, counts: dict[str, Any], plan: dict[str, Any])
     cleared = plan.get("cleared_values", 0)
     if guards.max_cleared is not None and cleared > guards.max_cleared:
         held.append(f"The plan clears {cleared} values; max_cleared allows {guards.max_cleared}.")
+    merged = counts.get("merged", 0)
+    if guards.max_merged is not None and merged > guards.max_merged:
+        held.append(f"The plan merges {merged} profiles into others; max_merged allows {guards.max_merged}.")
     return held

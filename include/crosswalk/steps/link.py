@@ -41,6 +41,7 @@ def link(context: RunContext, goal_name: str | None, *, again: bool = False) -> 
             lookup=context.store.match_identifiers,
             read_profiles=context.store.read_profiles,
             out=folder,
+            read_merging=context.store.read_merging,
         )
     write_json(
         folder.link_result,

@@ -63,6 +63,8 @@ def _compute(context: RunContext, goal: ImportProfiles, folder: GoalFolder) -> N
         )
         quarantined = _collect_quarantine(session, folder, sources["files"])
     counts = total_counts(folder, result.counts, quarantined)
+    if linked["counts"].get("merged"):
+        counts["merged"] = linked["counts"]["merged"]
     warnings = [*sources["warnings"], *linked["warnings"], *result.warnings]
     decision, request = read_json(folder.scan), context.request
     write_json(

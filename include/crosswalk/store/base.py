@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol
 import pyarrow as pa
 
 from crosswalk.store.export_base import ExportStore
+from crosswalk.store.merge_base import PLANNED_MERGE_SCHEMA, MergeStore
 from crosswalk.store.undo_base import UndoStore
 
 MATCH_SCHEMA = pa.schema([("property_id", pa.string()), ("value", pa.string())])
@@ -97,6 +98,7 @@ def no_rows(schema: pa.Schema) -> Reader:
 
 
 NO_EVENTS, NO_PURCHASES, NO_PRODUCTS = map(no_rows, (PLANNED_EVENT_SCHEMA, PURCHASE_SCHEMA, PRODUCT_SCHEMA))
+NO_MERGES, NO_IDENTIFIERS, NO_CONSENT = map(no_rows, (PLANNED_MERGE_SCHEMA, PLANNED_IDENTIFIER_SCHEMA, CONSENT_SCHEMA))
 
 
 @dataclass(frozen=True)
@@ -148,7 +150,8 @@ class Batch:
     """Everything that one goal of one run commits, in one transaction.
 
     The readers are called inside ``apply``; each gives a fresh Arrow reader of the schema named in this module.
-    ``scratch`` is a folder for what is too large to sort in memory; None: the system's.
+    ``scratch`` is a folder for what is too large to sort in memory; None: the system's. ``merged`` profiles become part
+    of others before the rest is written; the profiles of the plan are those after the merges.
     """
 
     batch_id: str
@@ -169,6 +172,10 @@ class Batch:
     events: Reader = NO_EVENTS
     purchases: Reader = NO_PURCHASES
     products: Reader = NO_PRODUCTS
+    merged: int = 0
+    merges: Reader = NO_MERGES
+    merge_identifiers: Reader = NO_IDENTIFIERS
+    merge_consent: Reader = NO_CONSENT
     scratch: Path | None = None
 
 
@@ -194,7 +201,7 @@ class Moved:
     reasons: dict[str, int]
 
 
-class Store(ExportStore, UndoStore, Protocol):
+class Store(ExportStore, UndoStore, MergeStore, Protocol):
     """The profile store. One instance per thread; safe for many processes."""
 
     uri: str
