@@ -11,6 +11,7 @@ import adbc_driver_postgresql.dbapi
 
 QUERIES = {
     "profiles": "SELECT profile_id, version, CAST(properties AS TEXT), permission_level FROM profile ORDER BY 1",
+    "merged": "SELECT profile_id, replaced_by FROM profile WHERE replaced_by IS NOT NULL ORDER BY 1",
     "identifiers": "SELECT property_id, value, profile_id FROM profile_identifier ORDER BY 1, 2",
     "row_state": "SELECT goal_id, row_key, row_hash, profile_id, amounts FROM row_state ORDER BY 1, 2",
     "files": "SELECT goal_id, path, size, modified, sha256, role FROM source_file ORDER BY 1, 2",
