@@ -319,3 +319,49 @@ def test_a_row_of_the_replaced_profile_in_the_same_run_adds_its_difference_too(s
     both(shop, {"visits": 3}, {"visits": 4})
     rows(shop, {**MEET, "visits": 10}, {"id": 1, "card": SAME_ANN, "visits": 5})
     assert found(shop, "email", ANN)["properties"]["visits"] == ["19"]
+
+
+EVENT_GOAL = (
+    GOAL.rstrip()
+    + """
+    events:
+      - {type: order, id: people.first, date: people.last, when: {field: people.name, any_of: [sale]}}
+"""
+)
+
+
+def orders(shop: Shop, profile_id: str) -> list[tuple[str, str]]:
+    with shop.store() as store:
+        return sorted((item["event_id"], item["date"][:10]) for item in store.profile_events(profile_id))
+
+
+def test_events_follow_and_the_living_profile_wins_and_undo_takes_them_back(shop: Shop) -> None:
+    shop.connection(EVENT_GOAL)
+    sale = {"name": "sale"}
+    older, newer = both(shop)
+    rows(
+        shop,
+        {"id": 5, "card": SAME_ANN, **sale, "first": "o1", "last": "2026-01-01"},
+        {"id": 6, "card": SAME_ANN, **sale, "first": "o2", "last": "2026-01-02"},
+        {"id": 7, "email": ANN, **sale, "first": "o2", "last": "2026-01-03"},
+        {"id": 8, "card": SAME_ANN, **sale, "first": "o3", "last": "2026-01-04"},
+    )
+    before = orders(shop, older), orders(shop, newer)
+    counts = rows(shop, {**MEET, **sale, "first": "o3", "last": "2026-01-05"})
+    assert counts["merged"] == 1
+    assert orders(shop, newer) == [("o1", "2026-01-01"), ("o2", "2026-01-03"), ("o3", "2026-01-05")]
+    undo(shop, 4)
+    after = orders(shop, older), orders(shop, newer)
+    assert (after[0], after[1][:1]) == (before[0], before[1])
+
+
+def test_an_incremental_export_sees_the_living_profile_and_never_the_replaced_one(shop: Shop) -> None:
+    older, newer = both(shop)
+    with shop.store() as store:
+        since = store.position()
+    rows(shop, MEET)
+    with shop.store() as store:
+        changed = store.stored_profiles(since).read_all().to_pylist()
+        assert store.replaced_profiles(newer) == [older]
+    assert [item["profile_id"] for item in changed if item["changed"]] == [newer]
+    assert older not in {item["profile_id"] for item in changed}
