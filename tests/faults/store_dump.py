@@ -11,6 +11,7 @@ import adbc_driver_postgresql.dbapi
 
 QUERIES = {
     "profiles": "SELECT profile_id, version, CAST(properties AS TEXT), permission_level FROM profile ORDER BY 1",
+    "merged": "SELECT profile_id, replaced_by FROM profile WHERE replaced_by IS NOT NULL ORDER BY 1",
     "identifiers": "SELECT property_id, value, profile_id FROM profile_identifier ORDER BY 1, 2",
     "groups": "SELECT group_id, version, CAST(properties AS TEXT) FROM group_ ORDER BY 1",
     "group_identifiers": "SELECT property_id, value, group_id FROM group_identifier ORDER BY 1, 2",

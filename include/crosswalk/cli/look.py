@@ -277,6 +277,7 @@ def _profile(options: argparse.Namespace, output: Output) -> int:
     with store() as opened_store:
         profile = identified_profile(options.identifier, tenant, opened_store)
         profile["events"] = opened_store.profile_events(profile["profile_id"])
+        profile["replaces"] = opened_store.replaced_profiles(profile["profile_id"])
     if output.as_json:
         output.json(profile)
         return 0
@@ -285,6 +286,8 @@ def _profile(options: argparse.Namespace, output: Output) -> int:
         for key, values in sorted(profile["properties"].items())
     ]
     output.table(f"Profile {profile['profile_id']} (version {profile['version']})", ["property", "values"], rows)
+    if profile["replaces"]:
+        output.text(f"Merged into it: {', '.join(profile['replaces'])}")
     if profile["events"]:
         listed = [
             [item["date"][:19], item["type"], item["event_id"], _shown(item["data"])] for item in profile["events"]

@@ -18,6 +18,7 @@ COUNT_LABELS = (
     ("created", "profiles created"),
     ("updated", "profiles updated"),
     ("unchanged", "profiles unchanged"),
+    ("merged", "profiles merged into others"),
     ("unchanged_rows_skipped", "unchanged rows skipped"),
     ("filtered", "rows filtered"),
     ("applied", "rows applied"),

@@ -29,6 +29,7 @@ class Guards(Model):
         max_overwritten_share: the largest share (0 to 1) of the touched existing profiles whose values may be replaced
             or cleared.
         max_cleared: the most values that may be cleared in one run.
+        max_merged: the most profiles that merge rules may merge into others in one run.
         max_group_storage_mb: the most megabytes (of 1,000,000 bytes) that all groups together may take in the store.
         empty_source: what an empty or header-only primary source means.
         max_rows_per_match: how many rows a one-to-many link may yield per row of the file it hangs off.
@@ -37,6 +38,7 @@ class Guards(Model):
     max_created: Annotated[int, Field(ge=0)] | None = None
     max_overwritten_share: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
     max_cleared: Annotated[int, Field(ge=0)] | None = None
+    max_merged: Annotated[int, Field(ge=0)] | None = None
     max_group_storage_mb: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     empty_source: Literal["ok", "warn", "fail"] = "warn"
     max_rows_per_match: Annotated[int, Field(ge=1)] = 10_000

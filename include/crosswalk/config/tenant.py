@@ -166,10 +166,12 @@ class MergeRule(Model):
     Attributes:
         identifier: a property that is a unique identifier.
         conditions: sub-rules, all of which must hold.
+        blocked_values: values that never merge anyone (placeholders); case does not count.
     """
 
     identifier: str
     conditions: list[SubRule] = []
+    blocked_values: list[str] = []
 
 
 class Tenant(Model):

@@ -93,9 +93,6 @@ def _check_group_types(model: Tenant, add: Add) -> None:
 
 
 def _check_merge_rules(model: Tenant, add: Add) -> None:
-    if model.merge_rules:
-        message = "Merge rules are read and checked; this release does not merge profiles by them yet."
-        add("warning", "merging_not_available", message, "merge_rules")
     for index, rule in enumerate(model.merge_rules):
         where = ("merge_rules", index)
         declared = model.properties.get(rule.identifier)

@@ -93,6 +93,8 @@ class GoalFolder:
         replayed: Parquet of the places of what a replay takes again: file, line.
         profiles: Parquet of the touched stored profiles as *link* read them: profile_id, version, properties,
             permission_level.
+        merges: Parquet of the profiles that merge rules make one; absent when there are none. Their identifiers and
+            answers stand beside it.
         plan: folder of *map*: profiles, identifiers, row_state, consent, quarantine Parquet and ``plan.json``.
         quarantine: folder of one Parquet per step with what that step set aside.
         selection: JSON: what *select* decided for an export: counts and how far the change log was read.
@@ -116,6 +118,9 @@ class GoalFolder:
         self.link_result = path / "link.json"
         self.row_state = path / "row_state.parquet"
         self.replayed = path / "replayed.parquet"
+        self.merges = path / "merges.parquet"
+        self.merge_identifiers = path / "merge_identifiers.parquet"
+        self.merge_consent = path / "merge_consent.parquet"
         self.profiles = path / "profiles.parquet"
         self.plan = path / "plan"
         self.quarantine = path / "quarantine"

@@ -22,6 +22,15 @@ def find_taken(task: MapTask) -> None:
         sql("SELECT DISTINCT list_extract($ids, target + 1) AS property_id, value FROM claim", ids=ids)
     )
     task.tables.take_in("claim_owner", task.lookup(wanted), "property_id, value, profile_id")
+    if task.folder.merges.exists():  # what a replaced profile owned is the living one's by now
+        task.tables.make(
+            "claim_owner",
+            sql(
+                "SELECT o.property_id, o.value, coalesce(m.living_id, o.profile_id) AS profile_id "
+                "FROM claim_owner AS o LEFT JOIN $merges AS m USING (profile_id)",
+                merges=parquet(task.folder.merges),
+            ),
+        )
     count = task.tables.make(
         "taken",
         sql(

@@ -42,6 +42,8 @@ from crosswalk.engine.link_graph import decide
 from crosswalk.engine.link_keys import build_tuples, find_changed, find_repeated, stage_keys
 from crosswalk.engine.link_quarantine import write_quarantine
 from crosswalk.engine.link_task import LinkTask, Lookup
+from crosswalk.engine.merge import merge_owners
+from crosswalk.engine.merge_documents import write_merges
 from crosswalk.engine.session import Session, write_parquet
 from crosswalk.engine.template import Node, all_of, name, number, parquet, render, sql, texts
 
@@ -73,6 +75,7 @@ def link_rows(
     read_profiles: Lookup,
     out: GoalFolder,
     replayed: Path | None = None,
+    read_merging: Lookup | None = None,
 ) -> LinkResult:
     """Decide for every row; leaves ``links.parquet``, ``profiles.parquet``, ``link_values.parquet`` and the quarantine.
 
@@ -89,19 +92,36 @@ def link_rows(
         read_profiles: stored profiles by id (PROFILE_SCHEMA out).
         out: where to leave the results.
         replayed: Parquet with file and line of rows to take whatever row state says of them.
+        read_merging: stored profiles by id with what a merge looks at (MERGING_SCHEMA out); None: nothing merges.
 
     Raises:
         RetryableError: a profile vanished between the two looks at the store.
         FatalError: the rows do not add up.
     """
     task = LinkTask(
-        session, rows, sources, goal, tenant, batch_id, row_state, take_all, lookup, read_profiles, out, replayed
+        session,
+        rows,
+        sources,
+        goal,
+        tenant,
+        batch_id,
+        row_state,
+        take_all,
+        lookup,
+        read_profiles,
+        out,
+        replayed,
+        read_merging or read_profiles,
     )
+    out.merges.unlink(missing_ok=True)
     try:
         stage_keys(task)
         find_changed(task)
         build_tuples(task)
         _find_owners(task)
+        task.merged = merge_owners(task) if read_merging is not None else 0
+        if task.merged:
+            write_merges(task)
         decide(task)
         _look_up_state(task)
         _write_profiles(task)
@@ -225,9 +245,10 @@ def _write_profiles(task: LinkTask) -> None:
         task.session.register("stored_profiles", stored)
         query = sql(
             "SELECT * FROM ($new) UNION ALL SELECT row_number() OVER () + $before AS profile_no, false AS is_new, "
-            "profile_id, version, properties, permission_level FROM stored_profiles",
+            "profile_id, version, properties, permission_level FROM ($stored)",
             new=new,
             before=number(created - 1),
+            stored=_after_merges() if task.merged else sql("SELECT * FROM stored_profiles"),
         )
     write_parquet(task.session, render(query), task.out.profiles, quick=True)
     tables.make(
@@ -250,6 +271,16 @@ def _write_profiles(task: LinkTask) -> None:
             code="store_moved",
             goal=task.goal.name,
         )
+
+
+def _after_merges() -> Node:
+    """The stored profiles as the merges of this run leave them."""
+    return sql(
+        "SELECT s.profile_id, coalesce(m.version + 1, s.version) AS version, "
+        "coalesce(m.properties, s.properties) AS properties, "
+        "coalesce(m.permission_level, s.permission_level) AS permission_level "
+        "FROM stored_profiles AS s LEFT JOIN merged_profile AS m USING (profile_id)"
+    )
 
 
 def _write_links(task: LinkTask) -> None:
@@ -315,6 +346,8 @@ def _counts(task: LinkTask) -> dict[str, Any]:
     """Rows by outcome; they must add up to the rows that came in."""
     rows = int(task.tables.one(sql("SELECT count(*) FROM $rows", rows=parquet(task.rows))))
     counts: dict[str, Any] = {"rows_read": rows, "excluded": {}, "quarantined": {}, "applied": 0}
+    if task.merged:
+        counts["merged"] = task.merged
     listed = task.tables.all(
         sql("SELECT outcome, reason, count(*) FROM $links GROUP BY ALL ORDER BY ALL", links=parquet(task.out.links))
     )

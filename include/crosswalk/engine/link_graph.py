@@ -113,8 +113,7 @@ def _find_components(tables: Tables) -> bool:
         ),
     )
     tables.make("component", sql("SELECT a AS value_no, a AS component FROM pairs UNION SELECT b, b FROM pairs"))
-    while tables.count("pairs"):
-        _contract(tables)
+    connect(tables)
     tables.make(
         "component_facts",
         sql(
@@ -127,6 +126,12 @@ def _find_components(tables: Tables) -> bool:
     )
     tables.make("glued", _glued())
     return True
+
+
+def connect(tables: Tables) -> None:
+    """``component`` (value_no to component): which nodes hang together through ``pairs``, which are used up."""
+    while tables.count("pairs"):
+        _contract(tables)
 
 
 def _contract(tables: Tables) -> None:

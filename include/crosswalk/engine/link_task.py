@@ -37,6 +37,8 @@ class LinkTask:
     read_profiles: Lookup
     out: GoalFolder
     replayed: Path | None = None  # Parquet of file and line: rows to take whatever row state says of them
+    read_merging: Lookup | None = None
+    merged: int = 0
 
     @cached_property
     def tables(self) -> Tables:

@@ -20,6 +20,7 @@ from crosswalk.config.tenant import CONSENTED, REFUSED, Tenant
 from crosswalk.core.staging import GoalFolder
 from crosswalk.engine import consent
 from crosswalk.engine.link import link_values_path
+from crosswalk.engine.profile_values import stored_list
 from crosswalk.engine.row_keys import Cells, place_column
 from crosswalk.engine.session import Session
 from crosswalk.engine.stages import Buckets
@@ -296,13 +297,6 @@ def find_blocked(task: MapTask) -> None:
         if task.has_gate
         else sql("SELECT NULL::BIGINT AS profile_no, 0::BIGINT AS row_count WHERE false"),
     )
-
-
-def stored_list(property_id: str) -> Node:
-    """The values of one property in a stored document; NULL when there are none."""
-    path = text("/" + property_id.replace("~", "~0").replace("/", "~1"))
-    values = sql("from_json(json_extract(properties, $path), '[\"VARCHAR\"]')", path=path)
-    return sql("CASE WHEN len($values) > 0 THEN $values END", values=values)
 
 
 def second_pass(task: MapTask) -> None:

@@ -20,6 +20,13 @@ _SYSTEM = {
 }
 
 
+def stored_list(property_id: str) -> Node:
+    """The values of one property in a stored document; NULL when there are none."""
+    path = text("/" + property_id.replace("~", "~0").replace("/", "~1"))
+    values = sql("from_json(json_extract(properties, $path), '[\"VARCHAR\"]')", path=path)
+    return sql("CASE WHEN len($values) > 0 THEN $values END", values=values)
+
+
 class ProfileValues:
     """Reads lists of values out of streamed profiles.
 

@@ -15,6 +15,7 @@ from crosswalk.config.tenant import CONSENTED, REFUSED
 from crosswalk.engine.session import write_parquet
 from crosswalk.engine.template import Node, parquet, render, sql, text, union_all
 from crosswalk.engine.undo_logged import EVENT, PURCHASE, decide_logged
+from crosswalk.engine.undo_merges import has_merges, keep_merges, revived, split_merges
 from crosswalk.engine.undo_since import decide_involved, find_involved
 from crosswalk.engine.undo_task import AMOUNT, ENTRIES, UndoTask, amount_of, log_entry, removal_log
 
@@ -23,21 +24,23 @@ def compute_undo(task: UndoTask) -> dict[int, dict[str, Any]]:
     """Leave the result in ``task.out``; returns counts by batch."""
     tables = task.tables
     for view, path in (
-        ("undone", task.changes),
         ("amount", task.amounts),
         ("shared", task.shared),
         ("answer", task.answers),
     ):
         tables.view(view, sql("SELECT * FROM $file", file=parquet(path)))
     tables.make("held", "SELECT '' AS profile_id, '' AS property_id WHERE false")
-    _take_in_sums(task)
     while True:
+        split_merges(task)
+        _take_in_sums(task)
         find_involved(task)
         decide_involved(task)
         _write_profiles(task)
         _write_identifiers(task)
         if not _hold_taken(task):
             break
+    if has_merges(task):
+        keep_merges(task)
     _write_answers(task)
     decide_logged(task)
     task.tables.make(
@@ -87,13 +90,15 @@ def _write_profiles(task: UndoTask) -> None:
     query = f"""
         SELECT batch_no, profile_id, 'restored' AS action, stored_version AS version,
                json_merge_patch(properties, {patch})::VARCHAR AS properties, {changes} AS changes
-        FROM (SELECT *, {ENTRIES} AS entries {simple} AND kind = 'updated')
+        FROM (SELECT *, {ENTRIES} AS entries {simple} AND kind <> 'created')
         UNION ALL
         SELECT batch_no, profile_id, 'removed', stored_version, NULL, {removal_log("properties")}
         {simple} AND kind = 'created'
         UNION ALL
         SELECT batch_no, profile_id, action, version, properties, changes FROM settled
         """
+    if has_merges(task):
+        query += f" UNION ALL {revived(task)}"
     write_parquet(task.session, query, task.out / "profiles.parquet", quick=True)
     task.tables.view("planned", sql("SELECT * FROM $file", file=parquet(task.out / "profiles.parquet")))
 

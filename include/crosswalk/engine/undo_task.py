@@ -53,6 +53,7 @@ class UndoTask:
         amounts: Parquet of AMOUNTS_SCHEMA.
         shared: Parquet of PROFILE_IDS_SCHEMA.
         answers: Parquet of ANSWERS_SCHEMA.
+        merged: Parquet of MERGED_SCHEMA.
         read_profiles: profiles by id.
         read_later: LATER_SCHEMA of profiles by id.
         owners: owners of identifier values.
@@ -69,6 +70,7 @@ class UndoTask:
     amounts: Path
     shared: Path
     answers: Path
+    merged: Path
     read_profiles: Lookup
     read_later: Lookup
     owners: Lookup

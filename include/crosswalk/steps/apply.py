@@ -91,6 +91,7 @@ def _commit(context: RunContext, folder: GoalFolder, lease: Lease) -> Applied | 
             scratch=folder.temporary,
             collection=plan.get("collection", "profile"),
             **_more_readers(session, folder),
+            **_merge_readers(session, folder, plan["counts"].get("merged", 0)),
         )
         return context.store.apply(batch)
 
@@ -99,6 +100,14 @@ def _more_readers(session: Session, folder: GoalFolder) -> dict[str, Any]:
     """Readers of what the plan says about events and missing groups; most goals have no such files."""
     parts = {part: folder.plan / f"{part}.parquet" for part in ("events", "purchases", "products", "new_groups")}
     return {part: _reader(session, path) for part, path in parts.items() if path.exists()}
+
+
+def _merge_readers(session: Session, folder: GoalFolder, merged: int) -> dict[str, Any]:
+    """What the plan says about profiles that become one."""
+    if not merged:
+        return {}
+    paths = (folder.merges, folder.merge_identifiers, folder.merge_consent)
+    return {"merged": merged, **{path.stem: _reader(session, path) for path in paths}}
 
 
 def _reader(session: Session, path: Path) -> Callable[[], pa.RecordBatchReader]:

@@ -39,4 +39,7 @@ def tripped_guards(guards: Guards, counts: dict[str, Any], plan: dict[str, Any])
             f"All groups together would take {storage / MEGABYTE:.3f} MB, {over:.3f} MB more than max_group_storage_mb "
             f"({guards.max_group_storage_mb:g}) allows."
         )
+    merged = counts.get("merged", 0)
+    if guards.max_merged is not None and merged > guards.max_merged:
+        held.append(f"The plan merges {merged} profiles into others; max_merged allows {guards.max_merged}.")
     return held

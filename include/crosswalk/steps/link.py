@@ -44,6 +44,7 @@ def link(context: RunContext, goal_name: str | None, *, again: bool = False) -> 
             lookup=target.match,
             read_profiles=target.read,
             out=folder,
+            read_merging=context.store.read_merging if target.collection == "profile" else None,
         )
     write_json(
         folder.link_result,

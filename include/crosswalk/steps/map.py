@@ -72,6 +72,8 @@ def _compute(context: RunContext, target: Target, folder: GoalFolder) -> None:
         else:
             more, doubts = find_missing_groups(context, session, goal, folder, sources["batch_id"])
     counts = {**total_counts(folder, result.counts, quarantined), **more}
+    if linked["counts"].get("merged"):
+        counts["merged"] = linked["counts"]["merged"]
     warnings = [*sources["warnings"], *linked["warnings"], *result.warnings, *doubts]
     decision, request = read_json(folder.scan), context.request
     write_json(

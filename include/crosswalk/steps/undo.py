@@ -38,6 +38,7 @@ REASONS = {
     "answered_since": "A later answer came for an objective; that one stays.",
     "no_room": "The profile has 250 later or more important events by now.",
     "identifier_taken": "Another profile has the value by now.",
+    "merged_since": "It is part of another profile, which changed since; both stay one.",
     "identifier_in_use": "Others know the profile by it; the run that made the profile is undone all the same.",
 }
 
@@ -228,6 +229,7 @@ def _compute(context: UndoContext, batches: list[AppliedBatch], *, shown: bool) 
             amounts=_stage(session, store.added_amounts(numbers), folder / "amounts.parquet"),
             shared=_stage(session, store.shared_profiles(numbers), folder / "shared.parquet"),
             answers=_stage(session, store.answers(numbers), folder / "answers.parquet"),
+            merged=_stage(session, store.merged_profiles(numbers), folder / "merged.parquet"),
             read_profiles=store.read_profiles,
             read_later=lambda ids: store.later_changes(numbers, ids),
             owners=store.match_identifiers,
@@ -245,7 +247,8 @@ def _compute(context: UndoContext, batches: list[AppliedBatch], *, shown: bool) 
     rows = store.written_rows(numbers)
     by_goal: dict[str, dict[str, Any]] = {}
     for batch in batches:
-        by_goal[batch.goal] = {**counts[batch.batch_no], "rows_taken_back": rows.get(batch.batch_no, 0)}
+        found = {**counts[batch.batch_no], "rows_taken_back": rows.get(batch.batch_no, 0)}
+        by_goal[batch.goal] = _added_up(by_goal.get(batch.goal, {}), found)
     keys = ("property", "reason", "profiles", "examples")
     write_json(
         context.manifest,
@@ -258,6 +261,14 @@ def _compute(context: UndoContext, batches: list[AppliedBatch], *, shown: bool) 
             "left_alone": [dict(zip(keys, row, strict=True)) for row in examples],
         },
     )
+
+
+def _added_up(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
+    """The counts of the batches of one goal: its merges have one of their own."""
+    total = {**first}
+    for key, found in second.items():
+        total[key] = _added_up(first.get(key, {}), found) if isinstance(found, dict) else first.get(key, 0) + found
+    return total
 
 
 def _stage(session: Session, rows: pa.RecordBatchReader, path: Path) -> Path:

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from crosswalk.store.export_base import ExportStore
 from crosswalk.store.group_base import GroupStore
+from crosswalk.store.merge_base import PLANNED_MERGE_SCHEMA, MergeStore
 from crosswalk.store.replay_base import ReplayStore
 from crosswalk.store.undo_base import UndoStore
 
@@ -112,6 +113,7 @@ def no_rows(schema: pa.Schema) -> Reader:
 
 NO_EVENTS, NO_PURCHASES, NO_PRODUCTS = map(no_rows, (PLANNED_EVENT_SCHEMA, PURCHASE_SCHEMA, PRODUCT_SCHEMA))
 NO_GROUPS = no_rows(NEW_GROUP_SCHEMA)
+NO_MERGES, NO_IDENTIFIERS, NO_CONSENT = map(no_rows, (PLANNED_MERGE_SCHEMA, PLANNED_IDENTIFIER_SCHEMA, CONSENT_SCHEMA))
 
 
 @dataclass(frozen=True)
@@ -163,7 +165,8 @@ class Batch:
     """Everything that one goal of one run commits, in one transaction.
 
     The readers are called inside ``apply``; each gives a fresh Arrow reader of the schema named in this module.
-    ``scratch`` is a folder for what is too large to sort in memory; None: the system's.
+    ``scratch`` is a folder for what is too large to sort in memory; None: the system's. ``merged`` profiles become part
+    of others before the rest is written; the profiles of the plan are those after the merges.
     """
 
     batch_id: str
@@ -187,6 +190,10 @@ class Batch:
     replays: str | None = None  # the run whose rejects this one reads again
     collection: Literal["profile", "group"] = "profile"
     new_groups: Reader = NO_GROUPS
+    merged: int = 0
+    merges: Reader = NO_MERGES
+    merge_identifiers: Reader = NO_IDENTIFIERS
+    merge_consent: Reader = NO_CONSENT
     scratch: Path | None = None
 
 
@@ -213,7 +220,7 @@ class Moved:
     reasons: dict[str, int]
 
 
-class Store(ExportStore, ReplayStore, UndoStore, GroupStore, Protocol):
+class Store(ExportStore, ReplayStore, UndoStore, MergeStore, GroupStore, Protocol):
     """The profile store. One instance per thread; safe for many processes."""
 
     uri: str

@@ -17,6 +17,7 @@ from crosswalk.store.events import DELETE_EXPIRED, Events
 from crosswalk.store.groups import Groups
 from crosswalk.store.ledger import Ledger
 from crosswalk.store.logged import LOGGED
+from crosswalk.store.merges import Merges, merging_part
 from crosswalk.store.ordering import in_order
 from crosswalk.store.products import Products
 from crosswalk.store.replay import Replaying
@@ -102,7 +103,7 @@ class OvertakenError(Exception):
         self.reasons = {kind: count}
 
 
-class Changes(Ledger, Groups, Events, Products, Replaying):
+class Changes(Ledger, Groups, Events, Products, Replaying, Merges):
     """Applying batches; see ``Store`` for what each method promises."""
 
     _db: Backend
@@ -127,6 +128,7 @@ class Changes(Ledger, Groups, Events, Products, Replaying):
             writer = known[0]["run_id"]
             return Applied(batch.batch_id, repeated=True, other_run=writer if writer != batch.run_id else None)
         self._move_goal(batch)
+        merge = self._merge(batch) if batch.merged else None
         number, now = self._record_batch(batch)
         self._write_profiles(batch, number, now)
         self._write_identifiers(batch)
@@ -137,6 +139,8 @@ class Changes(Ledger, Groups, Events, Products, Replaying):
         missed = self._write_events(batch, number)
         if missed:
             raise OvertakenError("event", missed)
+        if merge is not None:
+            self._move_events(merge)
         self._write_products(batch, number)
         self._replace_quarantine(batch.run_id, batch.goal, batch.quarantine())
         self._write_files(batch, number)
@@ -156,6 +160,17 @@ class Changes(Ledger, Groups, Events, Products, Replaying):
         )
         if not moved:
             raise OvertakenError("goal_state", 1)
+
+    def _merge(self, batch: Batch) -> int:
+        """Make profiles one, before the plan that counts on it is written; returns the number of that batch."""
+        number, now = self._record_merge(batch)
+        missed = self._write_merges(batch, number, now, self._db.sink(LOG_CHANGE, {"batch_no": number}))
+        if missed:
+            raise OvertakenError("version", missed)
+        part = merging_part(batch)
+        self._write_identifiers(part)
+        self._write_consent(part, number)
+        return number
 
     def _record_batch(self, batch: Batch) -> tuple[int, int]:
         """The batch's number and the database's time."""

@@ -10,6 +10,7 @@ import pyarrow as pa
 from crosswalk.store.backend import Backend
 from crosswalk.store.base import MATCHED_SCHEMA, PROFILE_SCHEMA, ROW_STATE_SCHEMA
 from crosswalk.store.ledger import iso
+from crosswalk.store.merges import LIVING, Merges
 
 TEXT, INT = pa.string(), pa.int64()
 _PROFILE = pa.schema(
@@ -40,13 +41,19 @@ _CHANGE = pa.schema(
 _COUNT = pa.schema([("count", INT)])
 
 
-class Profiles:
+class Profiles(Merges):
     """Profiles and what links to them; see ``Store`` for what each method promises."""
 
     _db: Backend
 
     def row_state(self, goal_id: int) -> pa.RecordBatchReader:
-        """The goal's row state."""
+        """The goal's row state; rows of a profile that was merged belong to the one that lives on."""
+        if self._has_merges():
+            return self._db.stream(
+                f"{LIVING} SELECT r.row_key, r.row_hash, coalesce(l.living_id, r.profile_id), r.amounts "
+                f"FROM row_state r LEFT JOIN living l ON l.profile_id = r.profile_id WHERE r.goal_id = {int(goal_id)}",
+                ROW_STATE_SCHEMA,
+            )
         sql = f"SELECT row_key, row_hash, profile_id, amounts FROM row_state WHERE goal_id = {int(goal_id)}"
         return self._db.stream(sql, ROW_STATE_SCHEMA)
 

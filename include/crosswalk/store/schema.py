@@ -22,6 +22,9 @@ Why it is shaped like this:
 - Batches are numbered in the order they commit (``Backend.serialise``), so the number of the last one is a position in
   the change log: what an export with that cursor has not seen has a higher number.
 - An event names the batch that wrote it last: no batch writes an event twice, so the number is its version too.
+- A merged profile keeps its row and its document; ``replaced_by`` leads to the profile that lives on. Row state follows
+  that link when it is read, so a merge rewrites none of it. ``merge_log`` keeps what a merge overwrote and no document
+  holds, ``merged_event`` which events moved: both for undo.
 - A purchase outlives its event: what was bought does not change because a profile has room for 250 events. The counts
   of a product are made anew from its purchases whenever one of them changes, so nothing is ever counted twice.
 """
@@ -286,6 +289,26 @@ MIGRATIONS: list[list[str]] = [
             described_at BIGINT NOT NULL,
             written_by BIGINT NOT NULL,
             PRIMARY KEY (batch_no, product_id)
+        ) {keyed}""",
+    ],
+    [
+        "CREATE INDEX profile_by_successor ON profile (replaced_by) WHERE replaced_by IS NOT NULL",
+        """CREATE TABLE merge_log (
+            batch_no BIGINT NOT NULL,
+            profile_id {text} NOT NULL,
+            living_id {text} NOT NULL,
+            permission_level BIGINT NOT NULL,
+            legislation {text} NOT NULL,
+            created_at BIGINT NOT NULL,
+            PRIMARY KEY (batch_no, profile_id)
+        ) {keyed}""",
+        """CREATE TABLE merged_event (
+            batch_no BIGINT NOT NULL,
+            profile_id {text} NOT NULL,
+            type {text} NOT NULL,
+            event_id {text} NOT NULL,
+            event_batch BIGINT NOT NULL,
+            PRIMARY KEY (batch_no, profile_id, type, event_id)
         ) {keyed}""",
     ],
 ]

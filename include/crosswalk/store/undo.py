@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from typing import Any
 
 import pyarrow as pa
@@ -19,6 +20,7 @@ from crosswalk.store.base import Applied, Moved
 from crosswalk.store.changes import LOG_CONSENT, Changes, OvertakenError
 from crosswalk.store.collection import LOG_CHANGE, UPDATE_PROFILE
 from crosswalk.store.logged import listed as _listed
+from crosswalk.store.merges import REVIVE
 from crosswalk.store.ordering import in_order
 from crosswalk.store.undo_base import (
     AMOUNTS_SCHEMA,
@@ -89,7 +91,8 @@ class Undoing(UndoingLogged, Changes):
         return self._db.stream(
             "SELECT c.batch_no, c.profile_id, c.version, c.kind, CAST(c.changes AS TEXT), p.version, "
             "CAST(p.properties AS TEXT) FROM change_log c LEFT JOIN profile p "
-            f"ON p.profile_id = c.profile_id AND p.replaced_by IS NULL WHERE c.batch_no IN {_listed(numbers)}",
+            "ON p.profile_id = c.profile_id AND (p.replaced_by IS NULL OR c.kind = 'replaced') "
+            f"WHERE c.batch_no IN {_listed(numbers)}",
             UNDONE_SCHEMA,
         )
 
@@ -123,13 +126,17 @@ class Undoing(UndoingLogged, Changes):
         )
 
     def shared_profiles(self, numbers: list[int]) -> pa.RecordBatchReader:
-        """Profiles that these batches created and that rows, events or purchases of other batches belong to."""
+        """Profiles that these batches created and that others belong to: rows, events, purchases, merged profiles."""
         listed = _listed(numbers)
         parts = [
             f"SELECT r.profile_id FROM {table} r JOIN change_log c ON c.profile_id = r.profile_id "
             f"WHERE r.batch_no NOT IN {listed} AND c.batch_no IN {listed} AND c.kind = 'created'"
             for table in ("row_state", "event", "purchase")
         ]
+        parts.append(
+            "SELECT p.replaced_by FROM profile p JOIN change_log c ON c.profile_id = p.replaced_by "
+            f"WHERE p.replaced_by IS NOT NULL AND c.batch_no IN {listed} AND c.kind = 'created'"
+        )
         return self._db.stream(" UNION ".join(parts), PROFILE_IDS_SCHEMA)
 
     def answers(self, numbers: list[int]) -> pa.RecordBatchReader:
@@ -171,8 +178,13 @@ class Undoing(UndoingLogged, Changes):
             return Applied(undo.run_id, repeated=True)
         if any(states):
             raise OvertakenError("undone", sum(state is not None for state in states))
-        made = {batch.batch_no: self._record_undo(undo, batch) for batch in undo.batches}
+        made: dict[int, tuple[int, int]] = {}
+        moves: Counter[int] = Counter()
+        for batch in undo.batches:  # a goal that merged profiles has two of them
+            made[batch.batch_no] = self._record_undo(undo, batch, moves[batch.goal_id])
+            moves[batch.goal_id] += 1
         self._take_back_profiles(undo, made)
+        self._take_back_merges([batch.batch_no for batch in undo.batches])
         self._write_identifiers(undo)
         self._take_back_logged(undo)
         for batch in undo.batches:
@@ -189,11 +201,11 @@ class Undoing(UndoingLogged, Changes):
         self._confirm_lease(undo.lease)
         return Applied(undo.run_id)
 
-    def _record_undo(self, undo: Undo, batch: AppliedBatch) -> tuple[int, int]:
+    def _record_undo(self, undo: Undo, batch: AppliedBatch, moves: int) -> tuple[int, int]:
         """The new batch's number and the database's time; the undone one is marked, the goal's state moves."""
         moved = self._db.query(
             "UPDATE goal SET state_version = state_version + 1 WHERE goal_id = $1 AND state_version = $2 RETURNING 1",
-            (batch.goal_id, batch.state_version),
+            (batch.goal_id, batch.state_version + moves),
             _ONE,
         )
         if not moved:
@@ -218,13 +230,15 @@ class Undoing(UndoingLogged, Changes):
         now = max(at for _, at in made.values())
         updates = self._db.sink(UPDATE_PROFILE, {"at": now})
         removals = self._db.sink(REMOVE_PROFILE)
+        revivals = self._db.sink(REVIVE, {"at": now})
         log = self._db.sink(LOG_CHANGE, {"kind": "undone"})
         for planned in in_order(undo.profiles(), "profile_id", scratch=undo.scratch):
             updates.write(_of(planned, "restored", "profile_id", "version", "properties"))
             removals.write(_of(planned, "removed", "profile_id", "version"))
+            revivals.write(_of(planned, "revived", "profile_id", "version"))
             log.write(_log_entries(planned, made))
         log.finish()
-        missed = updates.rows - updates.finish() + removals.rows - removals.finish()
+        missed = sum(sink.rows - sink.finish() for sink in (updates, removals, revivals))
         if missed:
             raise OvertakenError("version", missed)
 

@@ -366,7 +366,7 @@ def test_a_property_of_a_group_is_another_one_than_that_of_a_profile(tmp_path, t
 def test_the_fixtures_of_the_tenant_model_are_sound(tenant):
     from crosswalk.config.checks import check_tenant
 
-    assert codes(check_tenant(load_tenant(FIXTURES / "tenant"))) == ["merging_not_available"]
+    assert codes(check_tenant(load_tenant(FIXTURES / "tenant"))) == []
 
 
 @pytest.mark.parametrize(

@@ -95,11 +95,6 @@ def test_merge_rules_are_checked(find, rule, code, part):
     assert part in found[0][4]
 
 
-def test_merge_rules_are_said_not_to_work_yet(find):
-    (found,) = find(merge_rules="merge_rules:\n  - {identifier: email}\n")
-    assert found[:4] == ("merge_rules", 1, "warning", "merging_not_available")
-
-
 def test_merge_rules_are_a_list(find):
     (found,) = find(merge_rules="merge_rules: {email: {}}\n")
     assert found[3] == "invalid_value"
