@@ -37,13 +37,17 @@ GOAL = """
         - {field: people.n, property: visits, strategy: sum}
         - {field: people.tag, property: tags, strategy: add}
     """
-FIRST = "id,email,city,n,tag,news\n" + "".join(f"{n},p{n}@example.org,Gent,1,a,yes\n" for n in range(20))
+MERGE_RULES = "merge_rules: [{identifier: customer_id}]\n"  # the last row of the third file makes two profiles one
+FIRST = "id,email,city,n,tag,news\n" + "".join(f"{n},p{n}@example.org,Gent,1,a,yes\n" for n in [*range(20), 9001])
 SECOND = (
     "id,email,city,n,tag,news\n"
     + "".join(f"{n},p{n}@example.org,Aalst,{n},b,{'no' if n % 3 else 'yes'}\n" for n in range(5, 30))
     + "31,p31@example.org,Nowhere,1,c,\n32,p32@example.org,Gent,many,c,\nfew,cells\n,,Gent,1,a,\n"
 )
-THIRD = "id,email,city,n,tag,news\n40,p7@example.org,Ieper,5,z,\n41,q41@example.org,Ieper,5,z,no\n"
+THIRD = (
+    "id,email,city,n,tag,news\n40,p7@example.org,Ieper,5,z,\n41,q41@example.org,Ieper,5,z,no\n"
+    "9001,p1@example.org,Lier,7,m,\n"
+)
 RUN = "crashed-run"
 
 
@@ -64,7 +68,9 @@ class Trials:
     @staticmethod
     def _shop(root: Path, uri: str) -> Shop:
         root.mkdir(parents=True, exist_ok=True)
-        return Shop(root, uri)
+        shop = Shop(root, uri)
+        (root / "tenant" / "merge_rules.yaml").write_text(MERGE_RULES)
+        return shop
 
     @staticmethod
     def _run(shop: Shop, run_id: str, seams: Seams | None) -> int:
@@ -141,7 +147,7 @@ def test_a_run_killed_at_any_seam_and_run_again_ends_like_an_undisturbed_one(tri
     log = undisturbed.root / "seams.log"
     assert trials.run(undisturbed, Seams(log=log)) == 0
     expected, files, names = dump(undisturbed.store_uri), listing(undisturbed), log.read_text().splitlines()
-    assert len(expected["profiles"]) == 32
+    assert (len(expected["profiles"]), len(expected["merged"])) == (33, 1)
     assert files == ["people_1.csv.done", "people_2.csv.done", "people_3.csv.done"]
     assert len(names) > 60, "the harness lost its seams"
     points = chosen_points(names)
