@@ -46,6 +46,7 @@ GOAL = """
         product_store: true
       - {type: move, id: people.id, date: people.sold, strategy: update_or_create, fields: {city: people.city}}
     """
+MERGE_RULES = "merge_rules: [{identifier: customer_id}]\n"  # the last row of the third file makes two profiles one
 EVENT_TYPES = """
 event_types:
   sale:
@@ -55,7 +56,7 @@ event_types:
 LINKED = "{name: lines, path: /in/lines.csv, link: {id: people.id}, nested: true}"
 LINES = "id,sku\n" + "".join(f"{n},{sku}\n" for n in range(32) for sku in "ab"[: 1 + n % 2])
 HEAD = "id,email,city,n,tag,news,sale,sold\n"
-FIRST = HEAD + "".join(f"{n},p{n}@example.org,Gent,1,a,yes,s{n},2026-01-01\n" for n in range(20))
+FIRST = HEAD + "".join(f"{n},p{n}@example.org,Gent,1,a,yes,s{n},2026-01-01\n" for n in [*range(20), 9001])
 SECOND = (
     HEAD
     + "".join(
@@ -64,7 +65,11 @@ SECOND = (
     )
     + "31,p31@example.org,Nowhere,1,c,,,\n32,p32@example.org,Gent,2.5,c,,s32,\nfew,cells\n,,Gent,1,a,,,\n"
 )
-THIRD = HEAD + "40,p7@example.org,Ieper,5,z,,s7,2026-02-01\n41,q41@example.org,Ieper,5,z,no,s41,2026-02-01\n"
+THIRD = (
+    HEAD
+    + "40,p7@example.org,Ieper,5,z,,s7,2026-02-01\n41,q41@example.org,Ieper,5,z,no,s41,2026-02-01\n"
+    + "9001,p1@example.org,Lier,7,m,,s90,2026-02-01\n"
+)
 RUN = "crashed-run"
 
 
@@ -88,6 +93,7 @@ class Trials:
         root.mkdir(parents=True, exist_ok=True)
         shop = Shop(root, uri)
         (root / "tenant" / "event_types.yaml").write_text(EVENT_TYPES)
+        (root / "tenant" / "merge_rules.yaml").write_text(MERGE_RULES)
         return shop
 
     @staticmethod
@@ -167,8 +173,8 @@ def test_a_run_killed_at_any_seam_and_run_again_ends_like_an_undisturbed_one(tri
     log = undisturbed.root / "seams.log"
     assert trials.run(undisturbed, Seams(log=log)) == 0
     expected, files, names = dump(undisturbed.store_uri), listing(undisturbed), log.read_text().splitlines()
-    assert len(expected["profiles"]) == 32
-    assert (len(expected["events"]), len(expected["purchases"]), len(expected["products"])) == (71, 55, 2)
+    assert (len(expected["profiles"]), len(expected["merged"])) == (33, 1)
+    assert (len(expected["events"]), len(expected["purchases"]), len(expected["products"])) == (74, 55, 2)
     assert files == ["lines.csv", "people_1.csv.done", "people_2.csv.done", "people_3.csv.done"]
     assert len(names) > 60, "the harness lost its seams"
     points = chosen_points(names)

@@ -111,7 +111,7 @@ def link_rows(
         read_profiles,
         out,
         replayed,
-        read_merging or read_profiles,
+        read_merging,
     )
     out.merges.unlink(missing_ok=True)
     try:

@@ -37,7 +37,7 @@ def merge_owners(task: LinkTask) -> int:
         How many profiles become part of another one.
     """
     rules = [rule for rule in task.tenant.merge_rules if rule.identifier in task.properties]
-    if not rules or task.goal.match != "any" or not _find_meetings(task, rules):
+    if task.read_merging is None or not rules or task.goal.match != "any" or not _find_meetings(task, rules):
         return 0
     tables = task.tables
     ids = tables.stream("SELECT profile_id FROM owner SEMI JOIN met USING (owner_no) ORDER BY profile_id")

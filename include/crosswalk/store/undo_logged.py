@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from crosswalk.store.backend import Backend, RowStatement
 from crosswalk.store.changes import OvertakenError
 from crosswalk.store.events import DELETE_EXPIRED
-from crosswalk.store.logged import EVENTS, LOGGED, PRODUCTS, PURCHASES, LoggedTable
+from crosswalk.store.logged import EVENTS, LOGGED, PRODUCTS, PURCHASES, LoggedTable, listed
 from crosswalk.store.ordering import in_order
 from crosswalk.store.products import COUNT_AGAIN
 from crosswalk.store.undo_base import Undo
@@ -35,11 +35,19 @@ class UndoingLogged:
 
     def made_rows(self, table: LoggedTable, numbers: list[int]) -> pa.RecordBatchReader:
         """Rows that these batches made."""
-        return table.made(self._db, numbers)
+        return table.made(self._db, self._without_merges(numbers))
 
     def row_history(self, table: LoggedTable, numbers: list[int]) -> pa.RecordBatchReader:
         """What became of rows that these batches wrote, overwrote or removed."""
-        return table.history(self._db, numbers)
+        return table.history(self._db, self._without_merges(numbers))
+
+    def _without_merges(self, numbers: list[int]) -> list[int]:
+        """The batches that wrote rows of their own: what a merge moved goes back with it (``merges.py``)."""
+        found = self._db.query(
+            f"SELECT DISTINCT batch_no AS one FROM merge_log WHERE batch_no IN {listed(numbers)}", (), _ONE
+        )
+        merges = {row["one"] for row in found}
+        return [number for number in numbers if number not in merges]
 
     def sent_files(self, run_id: str) -> int:
         """How many files a run's exports have sent, or may have sent."""
@@ -52,7 +60,7 @@ class UndoingLogged:
         return int(found[0]["one"])
 
     def _take_back_logged(self, undo: Undo) -> None:
-        numbers = sorted((batch.batch_no for batch in undo.batches), reverse=True)
+        numbers = sorted(self._without_merges([batch.batch_no for batch in undo.batches]), reverse=True)
         for table in LOGGED:
             for number in numbers:
                 table.pass_over(self._db, number)
