@@ -5,6 +5,7 @@ The kill points and ``CROSSWALK_CRASH_EVERY`` are those of ``test_crash.py``.
 
 from __future__ import annotations
 
+import os
 import shutil
 
 import pytest
@@ -64,20 +65,25 @@ def lay_out(trials: Trials) -> Shop:
     (shop.root / "tenant" / "group_types.yaml").write_text(GROUP_TYPES)
     (shop.root / "tenant" / "properties.yaml").write_text(PROPERTIES)
     shop.connection(text=CONNECTION)
-    shop.put("homes.csv", HOMES)
-    shop.put("residents.csv", RESIDENTS)
     return shop
 
 
 @pytest.mark.timeout(900)
 def test_a_killed_import_of_groups_ends_like_an_undisturbed_one(trials: Trials) -> None:
+    trials.base.put("homes.csv", HOMES)
+    trials.base.put("residents.csv", RESIDENTS)
     undisturbed = lay_out(trials)
     log = undisturbed.root / "seams.log"
     assert trials.run(undisturbed, Seams(log=log)) == 0
     expected, names = dump(undisturbed.store_uri), log.read_text().splitlines()
     assert (len(expected["groups"]), len(expected["group_identifiers"])) == (20, 20)
     assert len(names) > 40, "the harness lost its seams"
-    for number in chosen_points(names):
+    # The seams of reading and computing are those of profiles, which test_crash.py kills at.
+    points = chosen_points(names)
+    if not os.environ.get("CROSSWALK_CRASH_EVERY"):
+        points = [number for number in points if names[number - 1].startswith(("store.commit", "file."))]
+    assert len(points) > 5
+    for number in points:
         where = f"killed before call {number} of {len(names)}: {names[number - 1]}"
         shop = lay_out(trials)
         assert trials.run(shop, Seams(kill_at=number)) == -9, f"{where}: the kill did not fire"

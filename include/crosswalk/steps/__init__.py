@@ -169,7 +169,10 @@ def _record(
         state = "busy" if isinstance(error, LeaseTakenError) else "failed"
     elif result is not None:
         _take_counts(context, kept, step, goal, result)
-        state = _goal_state(step, kept, result, before.get("state"))
+        earlier = before.get("state")
+        if step == "finish" and earlier == "failed" and _has_written(context, goal):
+            earlier = "done"  # what failed was an earlier try of *finish*
+        state = _goal_state(step, kept, result, earlier)
         kept.pop("reason", None)
         if result.reason:
             kept["reason"] = result.reason
@@ -198,6 +201,11 @@ def _take_counts(context: RunContext, kept: dict[str, Any], step: str, goal: str
         kept["counts"] = {**kept.get("counts", {}), **{k: v for k, v in result.summary.items() if isinstance(v, int)}}
 
 
+def _has_written(context: RunContext, goal: str | None) -> bool:
+    """Whether this run has committed the goal."""
+    return any(batch.goal == goal for batch in context.store.applied_batches(context.run_id))
+
+
 def _goal_state(step: str, kept: dict[str, Any], result: StepResult, before: str | None) -> str:
     if result.state == "nothing_new" and before in ("done", "done_with_rejects"):
         return before  # this run committed, was killed, and found its own work when it was repeated
@@ -205,7 +213,7 @@ def _goal_state(step: str, kept: dict[str, Any], result: StepResult, before: str
         return result.state
     if step == "export":
         return "done"  # also where an earlier try failed
-    if step == "apply" or (step == "finish" and before not in ("held", "stale")):  # also where an earlier try failed
+    if step == "apply" or (step == "finish" and before not in ("failed", "held", "stale")):
         counts = kept.get("counts", {})
         kinds = ("quarantined", "linked_quarantined", "invalid_values", "events_rejected", "files_rejected")
         return "done_with_rejects" if any(counts.get(kind) for kind in kinds) else "done"

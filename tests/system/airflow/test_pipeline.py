@@ -180,7 +180,7 @@ def test_the_dag_list_shows_title_owner_labels_and_schedule(installation: Instal
     assert dag["timetable_summary"] == "30 7 * * MON"
     assert dag["is_paused"] is False
     assert dag["max_active_runs"] == 1
-    assert set(dag["params"]) == {"mode", "goals", "full", "since", "until", "limit"}
+    assert set(dag["params"]) == {"mode", "goals", "full", "since", "until", "limit", "replay"}
 
 
 def test_runs_wait_for_each_other(installation: Installation) -> None:

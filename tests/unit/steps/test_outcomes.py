@@ -104,16 +104,26 @@ def refuse(run: RunContext, goal: str | None) -> StepResult:
 
 
 @pytest.mark.parametrize("step", ["apply", "finish"])
-def test_an_import_whose_last_steps_failed_at_first_ends_as_done(context: RunContext, step: str) -> None:
+def test_an_import_whose_last_steps_failed_at_first_ends_as_done(
+    context: RunContext, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     record_outcome(context, "map", "orders", lambda run, goal: StepResult(summary={"created": 1}))
     if step == "finish":
         record_outcome(context, "apply", "orders", lambda run, goal: StepResult(summary={"created": 1}))
+        monkeypatch.setattr("crosswalk.steps._has_written", lambda context, goal: True)
     with pytest.raises(RetryableError):
         record_outcome(context, step, "orders", refuse)
     assert kept(context, "orders")["state"] == "failed"
     record_outcome(context, step, "orders", lambda run, goal: StepResult(summary={"created": 1}))
     assert kept(context, "orders")["state"] == "done"
     assert "error" not in kept(context, "orders")["result"]
+
+
+def test_an_import_that_wrote_nothing_stays_failed_whatever_comes_after_it(context: RunContext) -> None:
+    with pytest.raises(RetryableError):
+        record_outcome(context, "apply", "orders", refuse)
+    record_outcome(context, "finish", "orders", lambda run, goal: StepResult())
+    assert kept(context, "orders")["state"] == "failed"
 
 
 def test_a_held_plan_that_is_written_is_done_before_its_files_are_renamed(context: RunContext) -> None:
