@@ -85,7 +85,7 @@ def test_a_killed_export_ends_in_one_whole_set_of_files(trials: Trials, name: st
     assert sorted(len(lines) for lines in whole) == [6, 11, 22]
     assert (expected["open"], expected["not_sent"], len(expected["exported"])) == ([[0]], [[0]], 21)
     assert len(names) > 30, "the harness lost its seams"
-    for number in chosen_points(names):
+    for number in chosen_points(names, whole=trials.whole):
         where = f"killed before call {number} of {len(names)}: {names[number - 1]}"
         shop = lay_out(trials, name)
         assert trials.run(shop, Seams(kill_at=number)) == -9, f"{where}: the kill did not fire"
